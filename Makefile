@@ -1,0 +1,154 @@
+# rpd's build. GNU make; everything made lands in $(BUILD).
+#
+#   make            build/release/rpd and rpctl
+#   make run        what is missing is installed; two demo origins and rpd on 127.0.0.1:8080
+#   make check      lint, unit and end-to-end tests, on the release and the sanitizer build
+#   make SANITIZE=1 any target, with ASan and UBSan, in build/asan (make asan builds it)
+#   make WERROR=1   warnings are errors     make V=1   shows the commands
+#   make CC=clang   another compiler        make BUILD=dir   another place
+
+VERSION = 0.1.0
+PREFIX  = /usr/local
+BUILD   = build/$(if $(SANITIZE),asan,release)
+
+# What is built from what.
+RPD_SRC   := $(wildcard master/*.c helper/*.c worker/*.c worker/*/*.c common/*/*.c)
+RPCTL_SRC := $(wildcard ctl/*.c common/*/*.c)
+# The unit tests link what they need of everything that holds no main().
+LIB_SRC   := $(filter-out %/main.c,$(sort $(RPD_SRC) $(RPCTL_SRC)))
+UNIT      := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/test_*.c))
+MAN       := $(patsubst man/%,$(BUILD)/man/%,$(wildcard man/*.[1-9]))
+
+# llhttp: Debian packages its sources (node-llhttp), others a library.
+LLHTTP_DIR := $(wildcard /usr/share/llhttp)
+ifdef LLHTTP_DIR
+LLHTTP_SRC := $(wildcard $(LLHTTP_DIR)/*.c)
+LLHTTP_CPP := -isystem /usr/share/include/llhttp
+else
+LLHTTP_CPP := $(shell pkg-config --cflags libllhttp)
+LLHTTP_LIB := $(or $(shell pkg-config --libs libllhttp),-lllhttp)
+endif
+
+# Flags. CFLAGS, CPPFLAGS and LDFLAGS are the builder's own; they come last.
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+       -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum \
+       $(if $(WERROR),-Werror)
+CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) -DRPD_VERSION='"$(VERSION)"'
+LIBS = $(LLHTTP_LIB) -linih
+
+IS_CLANG := $(findstring clang,$(shell $(CC) --version))
+ifdef SANITIZE
+OPT  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LINK = $(OPT)
+else
+LTO  = $(if $(IS_CLANG),-flto,-flto=auto)
+OPT  = -O2 -g $(LTO) -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+LINK = $(OPT) $(if $(IS_CLANG),-fuse-ld=lld) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+endif
+# Archives of LTO objects need the compiler's own ar.
+AR = $(if $(IS_CLANG),llvm-ar,gcc-ar)
+
+CC_ALL   = $(CC) -std=c11 -fno-common $(OPT) $(CPP) $(CPPFLAGS)
+CC_OURS  = $(CC_ALL) $(WARN) $(CFLAGS)
+CC_LINK  = $(CC) $(LINK) $(CFLAGS) $(LDFLAGS)
+FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS)
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1)) $(patsubst %.c,$(BUILD)/llhttp/%.o,$(notdir $(2)))
+RPD_OBJ   := $(call obj,$(RPD_SRC),$(LLHTTP_SRC))
+RPCTL_OBJ := $(call obj,$(RPCTL_SRC))
+LIB_OBJ   := $(call obj,$(LIB_SRC),$(LLHTTP_SRC))
+
+Q  = $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-5s %s\n' $(1) $(2))
+
+all: $(BUILD)/rpd $(BUILD)/rpctl
+
+$(BUILD)/rpd: $(RPD_OBJ) $(BUILD)/sources
+	$(call say,LINK,$@)
+	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS)
+
+$(BUILD)/rpctl: $(RPCTL_OBJ) $(BUILD)/sources
+	$(call say,LINK,$@)
+	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS)
+
+$(BUILD)/librpd.a: $(LIB_OBJ) $(BUILD)/sources
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
+
+$(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC_LINK) -o $@ $^ $(LIBS) $(shell pkg-config --libs check)
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC_OURS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/llhttp/%.o: $(LLHTTP_DIR)/%.c $(BUILD)/flags
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC_ALL) -w -MMD -MP -c -o $@ $<
+
+# Files that change when what they hold does: other flags make everything anew, another list of
+# sources links again.
+$(BUILD)/flags: TEXT = $(FLAGS)
+$(BUILD)/sources: TEXT = $(LIB_SRC)
+$(BUILD)/flags $(BUILD)/sources: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)printf '%s\n' '$(subst ','\'',$(TEXT))' | cmp -s - $@ || \
+	    printf '%s\n' '$(subst ','\'',$(TEXT))' >$@
+
+# Manual pages, their tables filled in by the programs (see man/expand).
+man: $(MAN)
+
+$(BUILD)/man/%: man/% man/expand $(BUILD)/rpd $(BUILD)/rpctl
+	$(call say,MAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)man/expand $(BUILD) $(VERSION) $< >$@.new && mv $@.new $@
+
+run: deps-run
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)t/demo/run $(BUILD)
+
+deps-run deps-check: deps-%:
+	$(Q)t/deps $*
+
+asan:
+	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all
+
+unit-programs: $(UNIT)
+
+unit: $(UNIT)
+	$(Q)t/check unit $(BUILD)
+
+e2e: all
+	$(Q)t/check e2e $(BUILD)
+
+lint: man
+	$(Q)t/check lint $(BUILD)
+
+check: deps-check
+	$(Q)t/check all
+
+bench: all
+	$(Q)RPD_BUILD=$(abspath $(BUILD)) t/bench/run
+
+SBIN = $(DESTDIR)$(PREFIX)/sbin
+BIN  = $(DESTDIR)$(PREFIX)/bin
+MANS = $(DESTDIR)$(PREFIX)/share/man
+COMP = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+ETC  = $(DESTDIR)$(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc
+
+clean:
+	rm -rf build
+
+FORCE:
+.PHONY: all man run deps-run deps-check asan unit-programs unit e2e lint check bench \
+        install uninstall clean FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
