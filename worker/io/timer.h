@@ -1,0 +1,45 @@
+/* Timers of a loop: a hierarchical wheel of 8 ms ticks, every operation O(1). A timer never fires
+ * early, and at most two ticks late. Moving a timer that is armed to a later time (what each
+ * request does) only stores the time: the wheel puts it on when its old slot comes by. */
+#ifndef RPD_IO_TIMER_H
+#define RPD_IO_TIMER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "common/base/list.h"
+
+#define TIMER_TICK_US 8192
+#define TIMER_LEVELS 4
+#define TIMER_SLOTS 64 /* a level; the last level reaches 38 hours, longer waits go round again */
+
+struct timer;
+typedef void timer_fn(struct timer *t);
+
+struct timer {
+    struct list node;
+    uint64_t due_us; /* 0: not armed */
+    timer_fn *fn;
+};
+
+struct timers {
+    uint64_t tick; /* ticks handled so far */
+    uint64_t armed; /* nodes in the wheel */
+    uint64_t used[TIMER_LEVELS]; /* a bit for each slot that is not empty */
+    struct list wheel[TIMER_LEVELS][TIMER_SLOTS];
+};
+
+void timers_init(struct timers *ts, uint64_t now_us);
+void timer_init(struct timer *t, timer_fn *fn);
+/* (Re-)arms; fires once. delay 0 fires in this or the next batch. */
+void timer_set(struct timers *ts, struct timer *t, uint64_t now_us, uint64_t delay_us);
+void timer_clear(struct timers *ts, struct timer *t);
+static inline bool timer_is_set(const struct timer *t)
+{
+    return t->due_us != 0;
+}
+/* Fires what is due; callbacks may set and clear any timer. */
+void timers_run(struct timers *ts, uint64_t now_us);
+/* Microseconds until timers_run has something to do, UINT64_MAX if never. */
+uint64_t timers_wait_us(const struct timers *ts, uint64_t now_us);
+
+#endif
