@@ -108,6 +108,10 @@ $(BUILD)/man/%: man/% man/expand $(BUILD)/rpd $(BUILD)/rpctl
 	$(Q)mkdir -p $(@D)
 	$(Q)man/expand $(BUILD) $(VERSION) $< >$@.new && mv $@.new $@
 
+# The sample configuration: every key, commented, from the table of settings.
+$(BUILD)/rpd.ini: $(BUILD)/rpd
+	$(Q)$< --help-config=sample >$@.new && mv $@.new $@
+
 run: deps-run
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)t/demo/run $(BUILD)
@@ -132,22 +136,50 @@ lint: man
 check: deps-check
 	$(Q)t/check all
 
+# For t/lint, which compiles with compilers of its own choice.
+print-flags:
+	@echo -std=c11 -fno-common $(CPP) $(WARN)
+
 bench: all
 	$(Q)RPD_BUILD=$(abspath $(BUILD)) t/bench/run
 
-SBIN = $(DESTDIR)$(PREFIX)/sbin
-BIN  = $(DESTDIR)$(PREFIX)/bin
-MANS = $(DESTDIR)$(PREFIX)/share/man
-COMP = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
-ETC  = $(DESTDIR)$(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc
+# Installation. Distributions set PREFIX=/usr; /etc is /etc wherever the programs are. Files that
+# name the programs are written for /usr/local in the tree.
+SYSCONFDIR = /etc
+SHARE = $(PREFIX)/share
+INSTALLED = $(PREFIX)/sbin/rpd $(PREFIX)/bin/rpctl $(SYSCONFDIR)/init.d/rpd \
+            $(SYSCONFDIR)/default/rpd $(SYSCONFDIR)/logrotate.d/rpd \
+            $(PREFIX)/lib/systemd/system/rpd.service \
+            $(SHARE)/bash-completion/completions/rpctl \
+            $(foreach page,$(notdir $(MAN)),$(SHARE)/man/man$(subst .,,$(suffix $(page)))/$(page))
+
+# $(call put,mode,file,where)
+put = sed 's|/usr/local|$(PREFIX)|g' $(2) | install -D -m $(1) /dev/stdin $(DESTDIR)$(3)
+
+install: all man $(BUILD)/rpd.ini
+	$(Q)install -D -m 755 $(BUILD)/rpd $(DESTDIR)$(PREFIX)/sbin/rpd
+	$(Q)install -D -m 755 $(BUILD)/rpctl $(DESTDIR)$(PREFIX)/bin/rpctl
+	$(Q)$(call put,755,etc/init.d/rpd,$(SYSCONFDIR)/init.d/rpd)
+	$(Q)$(call put,644,etc/default/rpd,$(SYSCONFDIR)/default/rpd)
+	$(Q)$(call put,644,etc/logrotate/rpd,$(SYSCONFDIR)/logrotate.d/rpd)
+	$(Q)$(call put,644,etc/rpd.service,$(PREFIX)/lib/systemd/system/rpd.service)
+	$(Q)$(call put,644,etc/bash-completion/rpctl,$(SHARE)/bash-completion/completions/rpctl)
+	$(Q)$(foreach page,$(MAN),$(call put,644,$(page),$(SHARE)/man/man$(subst .,,$(suffix \
+	    $(page)))/$(notdir $(page))) &&) true
+	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/rpd/rpd.ini ] || \
+	    $(call put,644,$(BUILD)/rpd.ini,$(SYSCONFDIR)/rpd/rpd.ini)
+	@echo "installed in $(DESTDIR)$(PREFIX); configuration: $(DESTDIR)$(SYSCONFDIR)/rpd/rpd.ini"
+
+# Leaves the configuration.
+uninstall:
+	$(Q)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 
 clean:
 	rm -rf build
 
 FORCE:
-.PHONY: all man run deps-run deps-check asan unit-programs unit e2e lint check bench \
-        install uninstall clean FORCE
+.PHONY: all man run deps-run deps-check asan unit-programs unit e2e lint check \
+        print-flags bench install uninstall clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
