@@ -1,0 +1,109 @@
+"""Fixtures of the end-to-end tests. RPD_BUILD names the build (default: build/release)."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+for name in ("daemon", "client", "origin", "wire", "util"):
+    pytest.register_assert_rewrite(f"harness.{name}")
+
+from harness.daemon import Daemon, Site  # noqa: E402
+from harness.origin import Origin  # noqa: E402
+from harness.util import RPCTL, RPD, is_sanitized  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "release_only: measures memory or calls of a release build")
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+def pytest_collection_modifyitems(config, items):
+    """What only a release build can show is not collected for others (and said so)."""
+    if is_sanitized():
+        out = [item for item in items if item.get_closest_marker("release_only")]
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
+def pytest_report_header():
+    return f"rpd: {RPD}{' (sanitized: release_only deselected)' if is_sanitized() else ''}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binaries():
+    for path in (RPD, RPCTL):
+        assert path.exists(), f"{path} is missing: build first, or set RPD_BUILD"
+
+
+def _origins():
+    made = []
+
+    def make(handler=None, **kw):
+        made.append(Origin(handler, name=kw.pop("name", f"o{len(made)}"), **kw))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+    for one in made:
+        one.check()
+
+
+def _daemons():
+    made = []
+
+    def make(text, **kw):
+        made.append(Daemon(text, **kw))
+        return made[-1]
+    yield make
+    troubles = []
+    for one in made:
+        try:
+            one.finish()
+        except Exception as trouble:
+            troubles.append(trouble)
+    if troubles:
+        raise troubles[0]
+
+
+@pytest.fixture
+def origin():
+    """Makes origins: origin(handler=echo, ...) -> Origin."""
+    yield from _origins()
+
+
+@pytest.fixture(scope="module")
+def shared_origin():
+    yield from _origins()
+
+
+@pytest.fixture
+def rpd(origin):
+    """Starts daemons: rpd(configuration, workers=2, globals_="", ...) -> Daemon."""
+    yield from _daemons()
+
+
+@pytest.fixture(scope="module")
+def shared_rpd(shared_origin):
+    """The same for a whole module: for tables whose rows leave nothing behind."""
+    yield from _daemons()
+
+
+@pytest.fixture
+def site():
+    """Makes directories with a configuration that is not started: site(text, ...) -> Site."""
+    made = []
+
+    def make(text=None, raw=None, **kw):
+        made.append(Site(**kw))
+        if text is not None:
+            made[-1].write(text)
+        if raw is not None:
+            made[-1].config.write_text(made[-1].fill(raw))
+        return made[-1]
+    yield make
+    reports = "".join(one.sanitizer_reports() for one in made)
+    for one in made:
+        one.remove()
+    assert not reports, reports

@@ -1,0 +1,131 @@
+"""Waiting, build facts, deterministic bodies, /proc. Nothing here knows HTTP."""
+
+import functools
+import hashlib
+import os
+import pathlib
+import time
+
+REPO = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("RPD_BUILD", REPO / "build/release")).resolve()
+RPD = BUILD / "rpd"
+RPCTL = BUILD / "rpctl"
+
+
+@functools.cache
+def is_sanitized():
+    """Whether rpd was built with ASan or UBSan (slower, bigger; memory tests make no sense)."""
+    data = RPD.read_bytes() if RPD.exists() else b""
+    return b"__asan_init" in data or b"__ubsan_handle" in data
+
+
+def patience(seconds):
+    """A deadline for something that should come at once, with room for a sanitized build."""
+    return seconds * (4 if is_sanitized() else 1)
+
+
+def wait_until(fn, timeout=10, what=None, interval=0.01):
+    """Polls until fn() is true and returns its value. The event is what is waited for."""
+    deadline = time.monotonic() + patience(timeout)
+    while True:
+        value = fn()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {patience(timeout)} s: {what or fn}; last: {value!r}")
+        time.sleep(interval)
+
+
+def holds_for(fn, seconds):
+    """Asserts that fn() stays true for a while: for what must not happen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert fn()
+        time.sleep(0.01)
+
+
+@functools.cache
+def _block():
+    out, seed = b"", b"rpd"
+    while len(out) < 65537:  # a prime: pieces moved by a buffer's size would show
+        seed = hashlib.sha256(seed).digest()
+        out += seed
+    return (out[:65537]) * 17
+
+
+def pieces(n):
+    """n deterministic bytes in pieces of about 1 MiB."""
+    block = _block()
+    while n > 0:
+        piece = block[:n]
+        yield piece
+        n -= len(piece)
+
+
+def pattern(n):
+    return b"".join(pieces(n))
+
+
+@functools.cache
+def pattern_sha(n):
+    digest = hashlib.sha256()
+    for piece in pieces(n):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def proc_fields(pid):
+    """Fields of /proc/PID/stat after the command: [0] state, [1] ppid, [2] pgrp, [3] session."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text[text.rindex(")") + 2:].split()
+
+
+def pids():
+    return [int(p) for p in os.listdir("/proc") if p.isdigit()]
+
+
+def session_pids(session):
+    """Living (not zombie) processes of a session."""
+    found = []
+    for pid in pids():
+        fields = proc_fields(pid)
+        if fields and fields[0] not in "ZX" and int(fields[3]) == session:
+            found.append(pid)
+    return found
+
+
+def children(ppid):
+    found = []
+    for pid in pids():
+        fields = proc_fields(pid)
+        if fields and fields[0] not in "ZX" and int(fields[1]) == ppid:
+            found.append(pid)
+    return found
+
+
+def is_alive(pid):
+    fields = proc_fields(pid)
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def fd_count(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def cmdline(pid):
+    return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+
+
+def memory(pid, field="Pss"):
+    """Bytes of a field of smaps_rollup."""
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"no {field} for {pid}")

@@ -1,0 +1,295 @@
+"""rpd.ini's mistakes: each is an error with its place, all of them in one run, status 1."""
+
+import re
+
+import pytest
+
+from harness.util import RPD
+
+GLOBAL = "[global]\nrun_dir = @dir@/run\nuser = root\ngroup = root\nlog = stderr\nworkers = 1\n"
+REST = """
+[listener web]
+bind = @web@
+
+[route all]
+backend = pool
+
+[backend pool]
+server = 127.0.0.1:9
+"""
+BASE = GLOBAL + REST
+
+
+def findings(done):
+    return done.stderr + done.stdout
+
+
+def line_of(site, text):
+    """Number of the last line that holds text."""
+    lines = site.config.read_text().splitlines()
+    return max(i + 1 for i, line in enumerate(lines) if text in line)
+
+
+# id, what is added to a good file, a part of the wrong line, what the message must say
+ERRORS = [
+    # keys and sections
+    ("unknown key", "[listener b]\nbnd = @b@\nbind = @c@\n", "bnd",
+     r"\[listener b\] bnd: .*did you mean 'bind'"),
+    ("unknown global key", "[global]\nworkrs = 2\n", "workrs",
+     r"\[global\] workrs: .*did you mean 'workers'"),
+    ("unknown route key", "[route b]\npath = /b\nbackedn = pool\n", "backedn",
+     r"did you mean 'backend'"),
+    ("unknown section", "[listner b]\nbind = @b@\n", "[listner", r"did you mean 'listener'"),
+    ("unknown section, nothing close", "[zzzzzz b]\nbind = @b@\n", "[zzzzzz", r"zzzzzz"),
+    ("section without name", "[backend]\nserver = 127.0.0.1:9\n", "[backend]", r"name"),
+    ("global with name", "[global x]\nworkers = 2\n", "[global x]", r"name"),
+    ("defaults of unknown type", "[defaults rout]\nretries = 2\n", "[defaults rout]", r"route"),
+    ("unknown key in defaults", "[defaults route]\nretrys = 2\n", "retrys",
+     r"did you mean 'retries'"),
+    ("line without =", "[route b]\npath = /b\nbackend pool\n", "backend pool", r""),
+    ("key without value", "[route b]\npath = /b\nretries =\nbackend = pool\n", "retries =",
+     r"retries"),
+    ("duplicate listener", "[listener web]\nbind = @b@\n", "[listener web]",
+     r"web.*(twice|already|defined)"),
+    ("duplicate route", "[route all]\npath = /x\nbackend = pool\n", "[route all]",
+     r"all.*(twice|already|defined)"),
+    ("duplicate backend", "[backend pool]\nserver = 127.0.0.1:8\n", "[backend pool]",
+     r"pool.*(twice|already|defined)"),
+    ("key twice", "[route b]\npath = /b\nbackend = pool\nretries = 1\nretries = 2\n",
+     "retries = 2", r"retries"),
+    # references
+    ("undefined backend", "[route b]\npath = /b\nbackend = pol\n", "backend = pol",
+     r"pol.*did you mean 'pool'"),
+    ("undefined default_backend", "[listener b]\nbind = @b@\ndefault_backend = poool\n", "poool",
+     r"did you mean 'pool'"),
+    ("undefined listener", "[route b]\npath = /b\nlistener = wep\nbackend = pool\n", "wep",
+     r"did you mean 'web'"),
+    ("bind twice", "[listener b]\nbind = @web@\n", "bind = ", r""),
+    ("same server name twice",
+     "[backend b]\nserver = 127.0.0.1:1 name=x\nserver = 127.0.0.1:2 name=x\n"
+     "[route b]\npath = /b\nbackend = b\n", "127.0.0.1:2", r"x"),
+    # required things
+    ("listener without bind", "[listener b]\nmode = http\n", "[listener b]", r"bind"),
+    ("backend without server", "[backend b]\nbalance = least_conn\n", "[backend b]", r"server"),
+    ("route that does nothing", "[route b]\npath = /b\n", "[route b]", r"backend"),
+    ("route that does two things", "[route b]\npath = /b\nbackend = pool\nrespond = 200 x\n", "",
+     r"\[route b\]"),
+    ("route that can never match", "[route b]\nbackend = pool\n", "[route b]", r"(never|match)"),
+    ("route that can never match by path",
+     "[route b]\npath = /b\nbackend = pool\n[route c]\npath = /b/\nbackend = pool\n",
+     "[route c]", r"(never|match)"),
+    # values
+    ("duration without unit", "[route b]\npath = /b\nbackend = pool\ntimeout_connect = 5\n",
+     "timeout_connect", r"5ms.*5s|5s.*5ms"),
+    ("bad duration", "[route b]\npath = /b\nbackend = pool\ntimeout_connect = 5x\n",
+     "timeout_connect", r"timeout_connect"),
+    ("negative duration", "[route b]\npath = /b\nbackend = pool\ntimeout_connect = -5s\n",
+     "timeout_connect", r"timeout_connect"),
+    ("bad size", "[listener b]\nbind = @b@\nmax_body_size = 10q\n", "max_body_size",
+     r"max_body_size"),
+    ("size out of range", "[listener b]\nbind = @b@\nmax_header_size = 16g\n", "max_header_size",
+     r"max_header_size"),
+    ("bad boolean", "[route b]\npath = /b\nbackend = pool\nbuffer_request = maybe\n", "maybe",
+     r"buffer_request"),
+    ("bad count", "[backend b]\nserver = 127.0.0.1:1\nkeepalive = many\n", "many", r"keepalive"),
+    ("count out of range", "[global]\nmax_connections = 0\n", "max_connections",
+     r"max_connections"),
+    ("bad mode", "[listener b]\nbind = @b@\nmode = htpp\n", "htpp", r"did you mean 'http'"),
+    ("bad balance", "[backend b]\nserver = 127.0.0.1:1\nbalance = roundrobin\n", "roundrobin",
+     r"did you mean 'round_robin'"),
+    ("bad send_proxy", "[backend b]\nserver = 127.0.0.1:1\nsend_proxy = v3\n", "v3",
+     r"send_proxy"),
+    ("bad log level", "[global]\nlog_level = loud\n", "loud", r"log_level"),
+    ("bad address", "[listener b]\nbind = 127.0.0.1:99999\n", "99999", r"bind"),
+    ("address without port", "[listener b]\nbind = 127.0.0.1\n", "bind = 127.0.0.1", r"bind"),
+    ("bad server option", "[backend b]\nserver = 127.0.0.1:1 wieght=2\n", "wieght",
+     r"did you mean 'weight"),
+    ("bad weight", "[backend b]\nserver = 127.0.0.1:1 weight=0\n", "weight=0", r"weight"),
+    ("bad network", "[listener b]\nbind = @b@\ntrusted_proxies = 10.0.0.0/40\n", "/40",
+     r"trusted_proxies"),
+    ("bad respond", "[route b]\npath = /b\nrespond = hello\n", "respond", r"respond"),
+    ("bad respond status", "[route b]\npath = /b\nrespond = 99 hello\n", "respond", r"respond"),
+    ("bad redirect status", "[route b]\npath = /b\nredirect = 200 http://x/\n", "redirect",
+     r"redirect"),
+    ("bad path", "[route b]\npath = b\nbackend = pool\n", "path = b", r"path"),
+    ("bad host", "[route b]\nhost = a*b.example\nbackend = pool\n", "a*b", r"host"),
+    ("bad field rule", "[route b]\npath = /b\nbackend = pool\nrequest_header = put X: 1\n",
+     "put X", r"request_header"),
+    ("bad field name", "[route b]\npath = /b\nbackend = pool\nrequest_header = set X Y: 1\n",
+     "X Y", r"request_header"),
+    ("unknown variable", "[route b]\npath = /b\nredirect = 301 http://$hots/\n", "$hots",
+     r"did you mean '\$?host'"),
+    ("bad retry_on", "[route b]\npath = /b\nbackend = pool\nretry_on = never\n", "never",
+     r"retry_on"),
+    ("environment unset", "[route b]\npath = /b\nrespond = 200 ${RPD_TEST_UNSET}\n",
+     "RPD_TEST_UNSET", r"RPD_TEST_UNSET"),
+    ("include of nothing", "[global]\ninclude = nowhere.ini\n", "nowhere.ini", r"nowhere\.ini"),
+    # over-long
+    ("line too long", "[route b]\npath = /b\nrespond = 200 " + "x" * 100000 + "\n", "xxxx",
+     r"long"),
+    ("name too long", f"[backend {'n' * 300}]\nserver = 127.0.0.1:1\n", "nnnn", r"long"),
+    ("key too long", f"[route b]\npath = /b\nbackend = pool\n{'k' * 300} = 1\n", "kkkk", r""),
+    # not built yet
+    *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
+      for kind, line in [
+          ("listener", "tls = on"), ("listener", "certificate = a"), ("listener", "alpn = h2"),
+          ("listener", "strict_sni = on"), ("listener", "tls_min_version = 1.3"),
+          ("listener", "client_ca = /x"), ("listener", "client_verify = off"),
+          ("listener", "http2_cleartext = on"), ("route", "path_exact = /x"),
+          ("route", "path_regex = ^/x"), ("route", "method = GET"), ("route", "header = X: 1"),
+          ("route", "query = a=b"), ("route", "cookie = a=b"), ("route", "tls = passthrough"),
+          ("route", "allow = 10.0.0.0/8"), ("route", "deny = 10.0.0.0/8"),
+          ("route", "canary = c"), ("route", "rewrite = prefix /x"), ("route", "mirror = pool"),
+          ("route", "cache = c"), ("route", "limit = l"), ("backend", "sticky = source"),
+          ("backend", "check = tcp"), ("backend", "check_interval = 2s"),
+          ("backend", "check_timeout = 1s"), ("backend", "rise = 2"), ("backend", "fall = 3"),
+          ("backend", "eject_after = 5"), ("backend", "eject_time = 10s"),
+          ("backend", "eject_max = 50%"), ("backend", "slow_start = 1s"),
+          ("backend", "retry_budget = 20%"), ("backend", "tls = on"), ("backend", "tls_name = x"),
+          ("backend", "tls_ca = /x"), ("backend", "tls_verify = on"),
+          ("backend", "tls_certificate = c")]],
+    ("not yet: key_process", "[global]\nkey_process = on\n", "key_process", r"not supported yet"),
+    ("not yet: keys_user", "[global]\nkeys_user = x\n", "keys_user", r"not supported yet"),
+    ("not yet: ticket_key_file", "[global]\nticket_key_file = x\n", "ticket_key_file",
+     r"not supported yet"),
+    ("not yet: balance random", "[backend b]\nserver = 127.0.0.1:1\nbalance = random\n",
+     "random", r"not supported yet"),
+    ("not yet: balance ewma", "[backend b]\nserver = 127.0.0.1:1\nbalance = ewma\n", "ewma",
+     r"not supported yet"),
+    ("not yet: balance hash", "[backend b]\nserver = 127.0.0.1:1\nbalance = hash $uri\n", "hash",
+     r"not supported yet"),
+    ("not yet: protocol http2", "[backend b]\nserver = 127.0.0.1:1\nprotocol = http2\n", "http2",
+     r"not supported yet"),
+    ("not yet: retry_on 503", "[route b]\npath = /b\nbackend = pool\nretry_on = 503\n", "503",
+     r"not supported yet"),
+    ("not yet: split", "[route b]\npath = /b\nbackend = pool 95, pool2 5\n", "95",
+     r"not supported yet"),
+    *[(f"not yet: [{kind}]", f"[{kind}]\nx = 1\n", f"[{kind}]", r"not supported yet")
+      for kind in ("certificate a", "canary a", "cache a", "limit a", "admin")],
+]
+
+
+@pytest.mark.parametrize("added, where, says", [row[1:] for row in ERRORS],
+                         ids=[row[0] for row in ERRORS])
+def test_mistake_is_an_error_with_its_place(site, added, where, says):
+    s = site(raw=BASE + "\n" + added)
+    done = s.check()
+    out = findings(done)
+    assert done.returncode == 1, out
+    assert re.search(says, out), out
+    if where:
+        assert re.search(rf"rpd\.ini:{line_of(s, where)}: ", out), out
+
+
+def test_good_file_passes_and_says_so(site):
+    done = site(raw=BASE).check()
+    assert done.returncode == 0, findings(done)
+    assert "error" not in findings(done).lower()
+
+
+def test_every_mistake_is_reported_in_one_run(site):
+    s = site(raw=BASE + """
+[route b]
+path = /b
+backend = nope
+timeout_connect = 5
+
+[listener c]
+bind = @c@
+mode = nonsense
+
+[bakend d]
+server = 127.0.0.1:1
+
+[route e]
+path = /e
+tls = passthrough
+respond = 200 ${NOT_SET_AT_ALL}
+""")
+    done = s.check()
+    out = findings(done)
+    assert done.returncode == 1
+    for text in ("backend = nope", "timeout_connect = 5", "mode = nonsense", "[bakend d]",
+                 "tls = passthrough", "NOT_SET_AT_ALL"):
+        assert f"rpd.ini:{line_of(s, text)}: " in out, (text, out)
+
+
+def test_start_refuses_what_the_check_refuses(site):
+    s = site(raw=BASE + "[listener b]\nbnd = @b@\n")
+    done = s.run(RPD, "-c", s.config)
+    assert done.returncode == 1
+    assert "did you mean 'bind'" in findings(done)
+    assert not (s.run_dir / "rpd.pid").exists() or not (s.run_dir / "rpd.pid").read_text()
+
+
+def test_error_in_an_included_file_names_the_chain(site):
+    s = site(raw=GLOBAL + "include = conf.d/*.ini\n" + REST)
+    (s.dir / "conf.d").mkdir()
+    (s.dir / "conf.d" / "a.ini").write_text("[global]\ninclude = more/b.ini\n")
+    (s.dir / "conf.d" / "more").mkdir()
+    (s.dir / "conf.d" / "more" / "b.ini").write_text("\n[route b]\npath = /b\nbakend = pool\n")
+    done = s.check()
+    out = findings(done)
+    assert done.returncode == 1
+    line = next(line for line in out.splitlines() if "bakend" in line)
+    assert re.search(r"b\.ini:4: ", line), line
+    assert re.search(r"included from .*a\.ini:2", line), line
+    assert re.search(r"included from .*rpd\.ini:\d+", line), line
+
+
+def test_include_loop_is_an_error(site):
+    s = site(raw=GLOBAL + "include = rpd.ini\n" + REST)
+    done = s.check()
+    assert done.returncode == 1
+    assert "include" in findings(done)
+
+
+def test_unused_backend_is_only_a_warning(site):
+    s = site(raw=BASE + "[backend spare]\nserver = 127.0.0.1:1\n")
+    done = s.check()
+    assert done.returncode == 0, findings(done)
+    assert re.search(r"rpd\.ini:\d+: .*warning.*spare|warning: .*rpd\.ini:\d+.*spare|"
+                     r"rpd\.ini:\d+: \[backend spare\].*warning", findings(done)), findings(done)
+
+
+def test_name_that_does_not_resolve_is_a_warning_unless_strict(site):
+    text = REST.replace("127.0.0.1:9", "no-such-host.invalid:80")
+    done = site(raw=GLOBAL + text).check()
+    assert done.returncode == 0, findings(done)
+    assert "no-such-host.invalid" in findings(done)
+    done = site(raw=GLOBAL + "strict = on\n" + text).check()
+    assert done.returncode == 1
+    assert "no-such-host.invalid" in findings(done)
+
+
+def test_missing_file_is_an_error(site):
+    s = site()
+    done = s.run(RPD, "-t", "-c", s.dir / "absent.ini")
+    assert done.returncode == 1
+    assert "absent.ini" in findings(done)
+
+
+def test_missing_run_dir_is_an_error(site):
+    s = site(raw=BASE.replace("@dir@/run", "@dir@/absent/deeper"))
+    done = s.check()
+    assert done.returncode == 1
+    assert "absent/deeper" in findings(done)
+
+
+def test_rpctl_check_does_the_same(site):
+    s = site(raw=BASE + "[listener b]\nbnd = @b@\n")
+    done = s.ctl("check", s.config)
+    assert done.returncode == 1
+    assert "did you mean 'bind'" in findings(done)
+    s.config.write_text(s.fill(BASE))
+    assert s.ctl("check", s.config).returncode == 0
+
+
+def test_inline_comments_do_not_exist(rpd):
+    d = rpd("""
+        [listener web]
+        bind = @web@
+        [route all]
+        respond = 200 a ; b # c
+        """)
+    assert d.ask().body.rstrip(b"\n") == b"a ; b # c"
