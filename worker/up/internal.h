@@ -1,0 +1,27 @@
+/* What backend.c (who is there), request.c (who gets whom) and idle.c (what is kept) of this
+ * folder share. */
+#ifndef RPD_UP_INTERNAL_H
+#define RPD_UP_INTERNAL_H
+
+#include "worker/up/backend.h"
+
+void server_unref(struct server **s);
+/* One request more or less at s: heaps, gauges. */
+void server_take(struct server *s);
+void server_release(struct server *s);
+/* The best usable server that is not in tried[]; NULL if none is. *is_full: some server was
+ * passed over only because it is at max_conns. The server comes with one request charged
+ * (server_take). */
+struct server *backend_pick(struct backend *b, struct server *const *tried, uint32_t ntried,
+                            bool *is_full);
+/* Tries to charge this one server. */
+bool server_try_take(struct server *s);
+/* A place at s became free: the request that waited longest gets it. */
+void backend_wake(struct backend *b, struct server *s);
+void backend_queue_timer(struct timer *t);
+
+/* The connection used last, out of the pool, or NULL. */
+struct conn *server_idle_get(struct server *s);
+void server_idle_close(struct server *s);
+
+#endif

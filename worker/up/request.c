@@ -1,0 +1,388 @@
+/* up_request: from "I want a server of this backend" to a connection, over queue and retries. */
+#include "worker/up/internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include "worker/io/proxy_header.h"
+
+#define QUEUE_TICK_US 10000
+
+static void attempt(struct up_request *r);
+
+static struct loop *loop_of(const struct up_request *r)
+{
+    return r->backend->up->loop;
+}
+
+/* ---- failure ---- */
+
+static void stop(struct up_request *r)
+{
+    assert(r->is_begun);
+    r->is_begun = false;
+    task_cancel(&r->fail);
+    stat_dec(&r->backend->stats->active);
+    stat_inc(&r->backend->stats->requests_total);
+}
+
+static void on_fail_task(struct task *t)
+{
+    struct up_request *r = CONTAINER(t, struct up_request, fail);
+
+    stop(r);
+    r->ops->on_failed(r, r->why);
+}
+
+/* Told from a task, so that on_failed never comes from within up_begin or up_again. */
+static void fail(struct up_request *r, enum end_reason why)
+{
+    r->why = why;
+    loop_soon(loop_of(r), &r->fail);
+}
+
+static void note_error(struct server *s, enum server_error error)
+{
+    stat_set(&s->shared->last_error, error);
+    stat_set(&s->shared->last_error_at, clock_wall_us());
+}
+
+static enum server_error error_of(enum end_reason why)
+{
+    static const uint8_t map[END_REASONS] = {
+        [END_CONNECT_REFUSED] = SERVER_ERROR_REFUSED,
+        [END_CONNECT_TIMEOUT] = SERVER_ERROR_CONNECT_TIMEOUT,
+        [END_CONNECT_FAILED] = SERVER_ERROR_CONNECT,
+        [END_SERVER_CLOSED] = SERVER_ERROR_CLOSED,
+        [END_SERVER_TRUNCATED] = SERVER_ERROR_TRUNCATED,
+        [END_SERVER_RESET] = SERVER_ERROR_RESET,
+        [END_SERVER_TIMEOUT] = SERVER_ERROR_RESPONSE_TIMEOUT,
+        [END_SERVER_WRITE_TIMEOUT] = SERVER_ERROR_RESPONSE_TIMEOUT,
+        [END_BAD_RESPONSE] = SERVER_ERROR_BAD_RESPONSE,
+        [END_RESPONSE_HEADER_TOO_LARGE] = SERVER_ERROR_BAD_RESPONSE,
+    };
+
+    return map[why];
+}
+
+static void count_failure(struct server *s, enum end_reason why)
+{
+    enum server_error error = error_of(why);
+
+    if (error == SERVER_ERROR_NONE)
+        return; /* not the server's fault */
+    stat_inc(&s->stats->failures);
+    note_error(s, error);
+    if (why == END_CONNECT_REFUSED || why == END_CONNECT_FAILED || why == END_CONNECT_TIMEOUT)
+        stat_inc(&s->stats->connect_errors);
+    if (why == END_CONNECT_TIMEOUT || why == END_SERVER_TIMEOUT || why == END_SERVER_WRITE_TIMEOUT)
+        stat_inc(&s->stats->timeouts);
+}
+
+/* Lets go of the server; who waits for a place there gets it. */
+static void leave_server(struct up_request *r)
+{
+    struct server *s = r->server;
+
+    r->server = NULL;
+    server_release(s);
+    if (!s->is_removed)
+        backend_wake(s->backend, s);
+    server_unref(&s);
+}
+
+/* ---- connecting ---- */
+
+static void ready(struct up_request *r, struct conn *c, bool is_reused)
+{
+    struct stats_server *st = r->server->stats;
+
+    if (is_reused)
+        stat_inc(&st->connections_reused);
+    else
+        stat_inc(&st->connections_total);
+    r->conn = NULL;
+    r->ops->on_ready(r, c, is_reused);
+}
+
+static bool queue_proxy_header(struct up_request *r, struct conn *c)
+{
+    char header[PROXY_HEADER_MAX];
+    size_t n;
+
+    if (r->backend->send_proxy == CONF_SEND_PROXY_OFF)
+        return true;
+    if (r->backend->send_proxy == CONF_SEND_PROXY_V1)
+        n = proxy_header_write_v1(header, &r->client, &r->local);
+    else
+        n = proxy_header_write_v2(header, &r->client, &r->local);
+    if (!bufq_add(&c->out, c->pool->bufs, slice_of(header, n)))
+        return false;
+    conn_flush(c);
+    return true;
+}
+
+static enum end_reason connect_reason(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+    case ENOENT: /* a Unix socket that is not there */
+        return END_CONNECT_REFUSED;
+    case ETIMEDOUT:
+        return END_CONNECT_TIMEOUT;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        return END_EXHAUSTED;
+    default:
+        return END_CONNECT_FAILED;
+    }
+}
+
+static void connect_failed(struct up_request *r, enum end_reason why)
+{
+    conn_close(&r->conn);
+    if (why == END_EXHAUSTED)
+        stat_inc(&r->backend->up->stats->shed_descriptors);
+    if (!up_again(r, why, false)) {
+        count_failure(r->server, why);
+        leave_server(r);
+        fail(r, why);
+    }
+}
+
+static void on_connected(struct conn *c, int error)
+{
+    struct up_request *r = c->owner;
+
+    if (error) {
+        connect_failed(r, connect_reason(error));
+        return;
+    }
+    r->connect_us = loop_of(r)->now_us - r->began_us;
+    if (!queue_proxy_header(r, c)) {
+        connect_failed(r, END_EXHAUSTED);
+        return;
+    }
+    conn_timer_clear(c);
+    ready(r, c, false);
+}
+
+static void on_timer(struct conn *c)
+{
+    connect_failed(c->owner, END_CONNECT_TIMEOUT);
+}
+
+static void on_broken(struct conn *c, int error)
+{
+    connect_failed(c->owner, connect_reason(error));
+}
+
+static void on_readable(struct conn *c)
+{
+    (void)c; /* is_readable stays set: the next user is told */
+}
+
+static void on_sent(struct conn *c, size_t n)
+{
+    (void)c;
+    (void)n;
+}
+
+static const struct conn_user connect_user = {
+    .on_connected = on_connected,
+    .on_readable = on_readable,
+    .on_sent = on_sent,
+    .on_timer = on_timer,
+    .on_broken = on_broken,
+};
+
+static void start_connect(struct up_request *r)
+{
+    r->began_us = loop_of(r)->now_us;
+    r->conn = conn_connect(r->backend->up->conns, &r->server->addr, &connect_user, r);
+    if (!r->conn) {
+        connect_failed(r, connect_reason(errno));
+        return;
+    }
+    conn_timer(r->conn, (uint64_t)r->connect_timeout_ms * 1000);
+}
+
+/* The request has a place at `s` already. */
+static void go(struct up_request *r, struct server *s, bool can_reuse)
+{
+    struct conn *c = NULL;
+
+    r->server = s;
+    r->connect_us = 0;
+    if (can_reuse)
+        c = server_idle_get(s);
+    if (c)
+        ready(r, c, true);
+    else
+        start_connect(r);
+}
+
+/* ---- the queue ---- */
+
+static void unwait(struct up_request *r)
+{
+    struct backend *b = r->backend;
+
+    list_remove(&r->wait);
+    r->is_waiting = false;
+    b->queued--;
+    stat_dec(&b->stats->queued);
+    if (b->queued == 0)
+        timer_clear(&b->up->loop->timers, &b->queue_timer);
+}
+
+static void wait_turn(struct up_request *r)
+{
+    struct backend *b = r->backend;
+
+    if (b->queued >= b->queue_max) {
+        stat_inc(&b->stats->queue_full);
+        fail(r, END_QUEUE_FULL);
+        return;
+    }
+    r->is_waiting = true;
+    r->began_us = b->up->loop->now_us;
+    list_push(&b->queue, &r->wait);
+    b->queued++;
+    stat_inc(&b->stats->queued);
+    if (!timer_is_set(&b->queue_timer))
+        timer_set(&b->up->loop->timers, &b->queue_timer, b->up->loop->now_us, QUEUE_TICK_US);
+}
+
+void backend_wake(struct backend *b, struct server *s)
+{
+    struct up_request *r;
+
+    if (list_empty(&b->queue))
+        return;
+    r = CONTAINER(b->queue.next, struct up_request, wait);
+    if (stat_get(&s->shared->admin) != ADMIN_READY || !server_try_take(s))
+        return;
+    unwait(r);
+    go(r, s, r->can_reuse);
+}
+
+/* Places freed by other workers, and requests that waited too long. */
+void backend_queue_timer(struct timer *t)
+{
+    struct backend *b = CONTAINER(t, struct backend, queue_timer);
+    uint64_t now = b->up->loop->now_us;
+
+    while (!list_empty(&b->queue)) {
+        struct up_request *r = CONTAINER(b->queue.next, struct up_request, wait);
+        bool is_full;
+        struct server *s = backend_pick(b, r->tried, r->ntried, &is_full);
+
+        if (s) {
+            unwait(r);
+            go(r, s, r->can_reuse);
+        } else if (now - r->began_us >= (uint64_t)b->queue_timeout_ms * 1000) {
+            unwait(r);
+            stat_inc(&b->stats->queue_timeouts);
+            fail(r, END_QUEUE_TIMEOUT);
+        } else {
+            break;
+        }
+    }
+    if (!list_empty(&b->queue))
+        timer_set(&b->up->loop->timers, t, now, QUEUE_TICK_US);
+}
+
+/* ---- the user's calls ---- */
+
+static void attempt(struct up_request *r)
+{
+    struct backend *b = r->backend;
+    bool is_full = true;
+    struct server *s = NULL;
+
+    if (list_empty(&b->queue)) /* nobody overtakes those who wait */
+        s = backend_pick(b, r->tried, r->ntried, &is_full);
+    if (s) {
+        go(r, s, r->can_reuse);
+    } else if (is_full) {
+        wait_turn(r);
+    } else {
+        stat_inc(&b->stats->no_server);
+        fail(r, END_NO_SERVER);
+    }
+}
+
+void up_begin(struct up_request *r)
+{
+    assert(!r->is_begun);
+    r->is_begun = true;
+    r->is_waiting = false;
+    r->server = NULL;
+    r->conn = NULL;
+    r->retried = r->ntried = 0;
+    r->connect_us = 0;
+    list_init(&r->wait);
+    task_init(&r->fail, on_fail_task);
+    stat_inc(&r->backend->stats->active);
+    attempt(r);
+}
+
+bool up_again(struct up_request *r, enum end_reason why, bool is_free)
+{
+    struct server *failed = r->server, *s;
+    bool is_full;
+
+    assert(failed);
+    if (is_free) {
+        start_connect(r);
+        return true;
+    }
+    if (r->retries == 0)
+        return false;
+    if (r->ntried < UP_TRIED_MAX)
+        r->tried[r->ntried++] = failed;
+    s = backend_pick(r->backend, r->tried, r->ntried, &is_full);
+    if (!s)
+        return false;
+    count_failure(failed, why);
+    r->retries--;
+    r->retried++;
+    leave_server(r);
+    go(r, s, r->can_reuse);
+    return true;
+}
+
+static void count_result(struct server *s, const struct up_result *result)
+{
+    struct stats_server *st = s->stats;
+
+    stat_inc(&st->requests_total);
+    count_failure(s, result->why);
+    if (result->status == 0)
+        return;
+    switch (result->status / 100) {
+    case 1: stat_inc(&st->status_1xx); break;
+    case 2: stat_inc(&st->status_2xx); break;
+    case 3: stat_inc(&st->status_3xx); break;
+    case 4: stat_inc(&st->status_4xx); break;
+    default: stat_inc(&st->status_5xx); break;
+    }
+    histogram_add(&st->latency, result->latency_us);
+}
+
+void up_end(struct up_request *r, const struct up_result *result)
+{
+    if (!r->is_begun)
+        return;
+    if (r->is_waiting)
+        unwait(r);
+    conn_close(&r->conn);
+    if (r->server) {
+        if (result)
+            count_result(r->server, result);
+        leave_server(r);
+    }
+    stop(r);
+}
