@@ -1,0 +1,510 @@
+/* A worker: gets sockets and generations from the master, accepts, and leaves the rest to proxy/.
+ * Its root is struct worker; the master's side of the conversation is in master/spawn.c. */
+#include "common/core/role.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "common/base/backtrace.h"
+#include "common/base/fd.h"
+#include "common/base/proctitle.h"
+#include "common/core/bundle.h"
+#include "common/core/ipc.h"
+#include "worker/proxy/proxy.h"
+
+#define TICK_US 1000000
+#define RETIRE_CHECK_US 20000
+/* What one connection may hold at most: input, and both directions' credit. */
+#define BUFS_PER_CONNECTION 12
+#define BLOCKS_PER_CONNECTION 24
+#define BUFS_KEPT 64
+#define BLOCKS_KEPT 256
+
+/* A listening socket; it has an acceptor while some listener binds its address. */
+struct socket {
+    struct list link;
+    struct acceptor acceptor;
+    char key[128];
+    uint32_t slot;
+    int fd;                  /* until the acceptor has it */
+    struct listener *listener;
+};
+
+struct worker {
+    struct proxy proxy;
+    struct watch channel;
+    int channel_fd;
+    unsigned slot;
+    struct segment *segment;
+    struct list sockets;
+    struct list listeners;
+    struct timer tick, retire_check;
+    uint64_t retire_at_us;
+    uint64_t cpu_before_us;  /* of this slot's earlier workers */
+    int log_fd;              /* error log from the master, -1: descriptor 2 */
+    struct ipc_msg msg;      /* too large for the stack */
+    char name[24];           /* for the log */
+};
+
+/* ---- sockets and listeners ---- */
+
+static void on_accept(struct acceptor *a, int fd, const struct ip *peer)
+{
+    front_accept(CONTAINER(a, struct socket, acceptor)->listener, fd, peer);
+}
+
+static void socket_free(struct socket *s)
+{
+    if (s->listener) {
+        struct listener *l = s->listener;
+
+        acceptor_fini(&s->acceptor);
+        listener_unref(&l);
+    }
+    fd_close(&s->fd);
+    list_remove(&s->link);
+    free(s);
+}
+
+static struct socket *socket_find(struct worker *w, const char *key, uint32_t slot)
+{
+    LIST_EACH(it, &w->sockets) {
+        struct socket *s = CONTAINER(it, struct socket, link);
+
+        if (s->slot == slot && strcmp(s->key, key) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static void socket_add(struct worker *w, const struct ipc_listen *what, int fd)
+{
+    struct socket *s;
+
+    if (socket_find(w, what->key, what->slot)) {
+        fd_close(&fd);
+        return;
+    }
+    s = xcalloc(1, sizeof *s);
+    slice_copy(s->key, sizeof s->key, slice_str(what->key));
+    s->slot = what->slot;
+    s->fd = fd;
+    list_push(&w->sockets, &s->link);
+}
+
+static struct listener *listener_find(struct worker *w, const char *name)
+{
+    LIST_EACH(it, &w->listeners) {
+        struct listener *l = CONTAINER(it, struct listener, link);
+
+        if (!l->is_removed && strcmp(l->name, name) == 0)
+            return l;
+    }
+    return NULL;
+}
+
+/* Accepted connections belong to the listener that the socket has at that moment. */
+static void socket_attach(struct worker *w, struct socket *s, struct listener *l)
+{
+    struct listener *old = s->listener;
+
+    l->refs++;
+    s->listener = l;
+    if (old) {
+        listener_unref(&old);
+        return;
+    }
+    if (acceptor_init(&s->acceptor, &w->proxy.gate, s->fd, on_accept, s) < 0)
+        log_error("listening on %s", s->key);
+    s->fd = -1;
+}
+
+static void listener_apply(struct listener *l, struct generation *g,
+                           const struct conf_listener *conf)
+{
+    struct generation *old = l->generation;
+
+    l->generation = generation_ref(g);
+    generation_unref(&old);
+    l->conf = conf;
+    l->stats = g->listeners[conf->index];
+    l->http.ops = &l7_service_ops;
+    l->http.bytes_in = &l->stats->bytes_in;
+    l->http.bytes_out = &l->stats->bytes_out;
+    l->http.limits = (struct http_limits){
+        .header_timeout_ms = conf->timeout_header_ms,
+        .idle_timeout_ms = conf->timeout_idle_ms,
+        .body_timeout_ms = conf->timeout_body_ms,
+        .max_header_size = (uint32_t)conf->max_header_size,
+        .max_body_size = conf->max_body_size,
+    };
+}
+
+static struct listener *listener_new(struct worker *w, const char *name)
+{
+    struct listener *l = xcalloc(1, sizeof *l);
+
+    l->proxy = &w->proxy;
+    l->name = xstrdup(name);
+    l->refs = 1;
+    list_push(&w->listeners, &l->link);
+    return l;
+}
+
+/* ---- generations ---- */
+
+static const struct conf_listener *bound_by(const struct conf *conf, const char *key)
+{
+    char text[ADDR_TEXT_MAX];
+
+    for (size_t i = 0; i < conf->nlisteners; i++)
+        for (size_t b = 0; b < conf->listeners[i].bind.n; b++)
+            if (strcmp(addr_format(&conf->listeners[i].bind.v[b].addr, text), key) == 0)
+                return &conf->listeners[i];
+    return NULL;
+}
+
+static void swap(struct worker *w, struct generation *g)
+{
+    struct generation *old = w->proxy.generation;
+
+    for (size_t i = 0; i < g->conf->nlisteners; i++) {
+        const struct conf_listener *conf = &g->conf->listeners[i];
+        struct listener *l = listener_find(w, conf->name);
+
+        listener_apply(l ? l : listener_new(w, conf->name), g, conf);
+    }
+    LIST_EACH(it, &w->sockets) {
+        struct socket *s = CONTAINER(it, struct socket, link);
+        const struct conf_listener *conf = bound_by(g->conf, s->key);
+
+        if (conf)
+            socket_attach(w, s, listener_find(w, conf->name));
+        else
+            socket_free(s);
+    }
+    LIST_EACH(it, &w->listeners) {
+        struct listener *l = CONTAINER(it, struct listener, link);
+
+        if (l->is_removed || l->generation == g)
+            continue;
+        l->is_removed = true;
+        listener_unref(&l);
+    }
+    w->proxy.generation = g;
+    generation_unref(&old);
+}
+
+static void apply_global(struct worker *w, const struct conf_global *g)
+{
+    struct proxy *p = &w->proxy;
+
+    accept_gate_set_max(&p->gate, g->max_connections);
+    p->bufs.used_max = (size_t)g->max_connections * BUFS_PER_CONNECTION + BUFS_KEPT;
+    p->arenas.used_max = (size_t)g->max_connections * BLOCKS_PER_CONNECTION + BLOCKS_KEPT;
+}
+
+/* fds[at...] as ipc.h says of IPC_GENERATION and IPC_LOGS; taken over. */
+static void open_logs(struct worker *w, const struct conf_global *g, struct ipc_msg *msg,
+                      unsigned at)
+{
+    int fd = 2, old = w->log_fd;
+
+    if (msg->flags & IPC_HAS_LOG) {
+        fd = w->log_fd = msg->fds[at];
+        msg->fds[at++] = -1;
+    }
+    log_open(conf_log_target(g->log) == CONF_LOG_SYSLOG ? LOG_TO_SYSLOG : LOG_TO_FD, fd,
+             g->log_level, w->name);
+    if (w->log_fd != old)
+        fd_close(&old);
+    fd = -1;
+    if (msg->flags & IPC_HAS_ACCESS_LOG) {
+        fd = msg->fds[at];
+        msg->fds[at] = -1;
+    }
+    access_log_open(&w->proxy.log, conf_log_target(g->access_log), fd);
+}
+
+static void answer(struct worker *w, enum ipc_type type, uint64_t number, struct slice text)
+{
+    struct ipc_msg *m = &w->msg;
+
+    *m = (struct ipc_msg){ .type = type, .number = number };
+    if (text.n > IPC_DATA_MAX)
+        text.n = IPC_DATA_MAX;
+    m->size = (uint32_t)text.n;
+    if (text.n > 0)
+        memcpy(m->data, text.p, text.n);
+    if (ipc_send(w->channel_fd, m) < 0)
+        log_warn("telling the master");
+}
+
+static void on_generation(struct worker *w, struct ipc_msg *msg)
+{
+    struct conf_text text = { .entries = { NULL, 0, 0 } };
+    struct generation *g = NULL;
+    struct report report;
+    uint64_t number = msg->number;
+
+    report_init(&report);
+    if (msg->nfds == 0 || bundle_open(msg->fds[0], &text, &number) < 0)
+        report_error(&report, "the configuration bundle cannot be read: %s", strerror(errno));
+    else
+        g = generation_new(&text, number, &w->proxy.up, &report);
+    conf_text_fini(&text);
+    if (g) {
+        apply_global(w, &g->conf->global);
+        open_logs(w, &g->conf->global, msg, 1);
+        ipc_close_fds(msg);
+        swap(w, g);
+        stat_set(&w->proxy.stats->generation, number);
+        stat_set(&w->proxy.stats->state, WORKER_RUNNING);
+        answer(w, IPC_READY, number, SLICE_NONE);
+    } else {
+        ipc_close_fds(msg);
+        answer(w, IPC_FAILED, number, strbuf_slice(&report.text));
+    }
+    report_fini(&report);
+}
+
+/* ---- the end ---- */
+
+static void accept_no_more(struct worker *w)
+{
+    LIST_EACH(it, &w->sockets)
+        socket_free(CONTAINER(it, struct socket, link));
+    accept_gate_shut(&w->proxy.gate);
+}
+
+static void abort_all(struct worker *w)
+{
+    front_abort(&w->proxy);
+    h1_down_abort(&w->proxy.h1_downs);
+    sessions_abort(&w->proxy);
+}
+
+static void on_retire_check(struct timer *t)
+{
+    struct worker *w = CONTAINER(t, struct worker, retire_check);
+    struct proxy *p = &w->proxy;
+
+    if (p->loop.now_us >= w->retire_at_us && p->gate.open > 0) {
+        log_notice("%llu connections did not end in time",
+                   (unsigned long long)p->gate.open);
+        abort_all(w);
+        p->loop.should_stop = true;
+    } else if (p->gate.open == 0) {
+        p->loop.should_stop = true;
+    } else {
+        h1_down_retire(&p->h1_downs);
+        timer_set(&p->loop.timers, t, p->loop.now_us, RETIRE_CHECK_US);
+    }
+}
+
+static void retire(struct worker *w, uint64_t within_ms)
+{
+    struct proxy *p = &w->proxy;
+
+    if (p->is_retiring)
+        return;
+    accept_no_more(w); /* takes what waits in the kernel's queues first */
+    p->is_retiring = true;
+    stat_set(&p->stats->state, WORKER_RETIRING);
+    w->retire_at_us = p->loop.now_us + within_ms * 1000;
+    h1_down_retire(&p->h1_downs);
+    up_close_idle(&p->up);
+    timer_set(&p->loop.timers, &w->retire_check, p->loop.now_us, 0);
+}
+
+static void stop(struct worker *w)
+{
+    accept_no_more(w);
+    abort_all(w);
+    w->proxy.loop.should_stop = true;
+}
+
+/* ---- the master's messages ---- */
+
+static void on_message(struct worker *w, struct ipc_msg *msg)
+{
+    switch ((enum ipc_type)msg->type) {
+    case IPC_LISTEN:
+        for (unsigned i = 0; i < msg->nfds; i++) {
+            struct ipc_listen what;
+
+            assert(msg->size >= (i + 1) * sizeof what);
+            memcpy(&what, msg->data + i * sizeof what, sizeof what);
+            socket_add(w, &what, msg->fds[i]);
+            msg->fds[i] = -1;
+        }
+        break;
+    case IPC_GENERATION:
+        on_generation(w, msg);
+        break;
+    case IPC_LOGS:
+        open_logs(w, &w->proxy.generation->conf->global, msg, 1);
+        break;
+    case IPC_RETIRE:
+        retire(w, msg->number);
+        break;
+    case IPC_STOP:
+        stop(w);
+        break;
+    case IPC_READY:
+    case IPC_FAILED:
+    case IPC_CONFIG:
+        break;
+    }
+    ipc_close_fds(msg);
+}
+
+static void on_channel(struct watch *watch, uint32_t events)
+{
+    struct worker *w = CONTAINER(watch, struct worker, channel);
+    int r;
+
+    (void)events;
+    while ((r = ipc_recv(w->channel_fd, &w->msg)) > 0)
+        on_message(w, &w->msg);
+    if (r < 0 && errno == EAGAIN)
+        return;
+    /* Without a master nobody would replace or tell us: finish what there is. */
+    log_warnx("the master is gone: retiring");
+    fd_close(&w->channel_fd);
+    if (w->proxy.generation)
+        retire(w, w->proxy.generation->conf->global.shutdown_timeout_ms);
+    else
+        stop(w);
+}
+
+/* ---- start ---- */
+
+static void on_tick(struct timer *t)
+{
+    struct worker *w = CONTAINER(t, struct worker, tick);
+    struct rusage u;
+
+    if (getrusage(RUSAGE_SELF, &u) == 0)
+        stat_set(&w->proxy.stats->cpu_seconds, w->cpu_before_us +
+                 (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 +
+                 (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec));
+    timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
+}
+
+static int drop_privileges(const struct role_args *args)
+{
+    const struct passwd *pw = args->user ? getpwnam(args->user) : NULL;
+    const struct group *gr = args->group ? getgrnam(args->group) : NULL;
+    gid_t gid;
+
+    if (!args->user)
+        return 0;
+    if (!pw || (args->group && !gr)) {
+        log_errorx("user %s or group %s does not exist", args->user,
+                   args->group ? args->group : "-");
+        return -1;
+    }
+    gid = gr ? gr->gr_gid : pw->pw_gid;
+    if (setgroups(1, &gid) < 0 || setgid(gid) < 0 || setuid(pw->pw_uid) < 0) {
+        log_error("becoming user %s", args->user);
+        return -1;
+    }
+    return 0;
+}
+
+static int worker_init(struct worker *w, const struct role_args *args)
+{
+    struct proxy *p = &w->proxy;
+
+    w->slot = args->slot;
+    w->segment = args->segment;
+    w->channel_fd = args->channel;
+    w->channel.fn = on_channel;
+    w->log_fd = -1;
+    list_init(&w->sockets);
+    list_init(&w->listeners);
+    list_init(&p->sessions);
+    list_init(&p->greetings);
+    p->stats = STATS_SLOT(args->segment, worker, "worker", args->slot);
+    assert(p->stats);
+    stat_set(&p->stats->pid, (uint64_t)getpid());
+    stat_set(&p->stats->started, clock_wall_us());
+    stat_set(&p->stats->state, WORKER_STARTING);
+    w->cpu_before_us = stat_get(&p->stats->cpu_seconds);
+    if (loop_init(&p->loop) < 0 || loop_add(&p->loop, w->channel_fd, &w->channel) < 0)
+        return -1;
+    buf_pool_init(&p->bufs, BUFS_KEPT, 0, 1024);
+    p->bufs.gauge = &p->stats->buffers;
+    conn_pool_init(&p->conns, &p->loop, &p->bufs);
+    arena_pool_init(&p->arenas, BLOCKS_KEPT, 0);
+    h1_down_pool_init(&p->h1_downs);
+    accept_gate_init(&p->gate, &p->loop, 0);
+    p->gate.errors = &p->stats->accept_errors;
+    p->gate.full = &p->stats->full;
+    access_log_init(&p->log, &p->loop, &p->stats->log_dropped);
+    up_init(&p->up, &p->conns, args->segment, args->slot, p->stats);
+    p->ids = (struct request_ids){ { clock_wall_us() ^ (uint64_t)getpid() << 44, args->slot },
+                                   0 };
+    timer_init(&w->tick, on_tick);
+    timer_init(&w->retire_check, on_retire_check);
+    timer_set(&p->loop.timers, &w->tick, p->loop.now_us, 0);
+    return 0;
+}
+
+/* All that is left is memory: requests and sessions have ended. */
+static void worker_fini(struct worker *w)
+{
+    struct proxy *p = &w->proxy;
+
+    accept_no_more(w);
+    up_close_idle(&p->up);
+    conn_pool_fini(&p->conns); /* those that linger are counted out by their listeners */
+    exchanges_fini(p);
+    LIST_EACH(it, &w->listeners) {
+        struct listener *l = CONTAINER(it, struct listener, link);
+
+        if (!l->is_removed)
+            listener_unref(&l);
+    }
+    generation_unref(&p->generation);
+    access_log_fini(&p->log);
+    up_fini(&p->up);
+    h1_down_pool_fini(&p->h1_downs);
+    arena_pool_fini(&p->arenas);
+    buf_pool_fini(&p->bufs);
+    timer_clear(&p->loop.timers, &w->tick);
+    timer_clear(&p->loop.timers, &w->retire_check);
+    loop_fini(&p->loop);
+    fd_close(&w->channel_fd);
+    fd_close(&w->log_fd);
+    stat_set(&p->stats->state, WORKER_GONE);
+}
+
+int worker_main(const struct role_args *args)
+{
+    struct worker *w = xcalloc(1, sizeof *w);
+    int status;
+
+    snprintf(w->name, sizeof w->name, "worker %u", args->slot);
+    proctitle_set("rpd: worker %u", args->slot);
+    log_process(w->name);
+    backtrace_install(w->name);
+    signal(SIGPIPE, SIG_IGN);
+    if (drop_privileges(args) < 0)
+        return 1;
+    if (worker_init(w, args) < 0) {
+        log_error("starting");
+        return 1;
+    }
+    status = loop_run(&w->proxy.loop) < 0;
+    worker_fini(w);
+    free(w);
+    return status;
+}

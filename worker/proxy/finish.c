@@ -1,0 +1,131 @@
+/* The end of an exchange: counters, access log, memory. */
+#include <stdlib.h>
+#include "worker/proxy/exchange.h"
+
+/* Finished exchanges kept for the next requests. */
+#define KEEP_EXCHANGES 256
+
+static struct slice text_or_none(const char *s)
+{
+    return s ? slice_str(s) : SLICE_NONE;
+}
+
+void exchange_vars(const struct exchange *x, struct vars *v)
+{
+    uint64_t now = x->proxy->loop.now_us;
+
+    *v = (struct vars){
+        .request = &x->stream.request,
+        .client = x->forwarded.client,
+        .conn = x->client,
+        .scheme = x->forwarded.scheme,
+        .request_id = x->forwarded.request_id,
+        .listener = slice_str(x->listener->name),
+        .route = x->route_stats ? slice_str(x->route->name) : SLICE_NONE,
+        .backend = text_or_none(x->backend_name),
+        .server = text_or_none(x->server_name),
+        .status = x->status,
+        .bytes_in = x->stream.down ? x->stream.down->wire_in : 0,
+        .bytes_out = x->stream.down ? x->stream.down->wire_out : 0,
+        .duration_us = now - x->began_us,
+        .response_us = x->response_us,
+        .connect_us = x->connect_us,
+        .retries = x->up.retried,
+        .end = x->end,
+    };
+}
+
+bool exchange_rules(const struct exchange *x, const struct conf_field_rules *rules,
+                    struct fields *f)
+{
+    struct vars v;
+
+    if (rules->n == 0)
+        return true;
+    exchange_vars(x, &v);
+    return rules_apply(rules, f, &v, f->arena);
+}
+
+static void count_status(struct stats_route *r, unsigned status)
+{
+    switch (status / 100) {
+    case 0: break;
+    case 1: stat_inc(&r->status_1xx); break;
+    case 2: stat_inc(&r->status_2xx); break;
+    case 3: stat_inc(&r->status_3xx); break;
+    case 4: stat_inc(&r->status_4xx); break;
+    default: stat_inc(&r->status_5xx); break;
+    }
+}
+
+static void count_route(const struct exchange *x, const struct side *down, uint64_t us)
+{
+    struct stats_route *r = x->route_stats;
+
+    if (!r)
+        return;
+    stat_dec(&r->active);
+    stat_inc(&r->requests_total);
+    count_status(r, x->status);
+    stat_add(&r->bytes_in, down->wire_in);
+    stat_add(&r->bytes_out, down->wire_out);
+    if (x->up.retried)
+        stat_add(&r->retries, x->up.retried);
+    if (x->end != END_OK && (x->status == 0 || end_reason_status(x->end) != x->status))
+        stat_inc(&r->aborted);
+    histogram_add(&r->latency, us);
+}
+
+static void log_line(struct exchange *x)
+{
+    struct proxy *p = x->proxy;
+    struct vars v;
+
+    if (!access_log_is_on(&p->log) || (x->route && x->route->access_log))
+        return;
+    exchange_vars(x, &v);
+    access_log_line(&p->log, &x->generation->conf->global.access_log_format, &v);
+}
+
+static void exchange_free(struct dead *d)
+{
+    struct exchange *x = CONTAINER(d, struct exchange, dead);
+    struct proxy *p = x->proxy;
+
+    if (p->free_exchange_count >= KEEP_EXCHANGES) {
+        free(x);
+        return;
+    }
+    x->dead.next = p->free_exchanges;
+    p->free_exchanges = &x->dead;
+    p->free_exchange_count++;
+}
+
+void exchange_finish(struct exchange *x, const struct side *down, enum end_reason why)
+{
+    struct proxy *p = x->proxy;
+
+    if (x->end == END_OK)
+        x->end = why;
+    count_route(x, down, p->loop.now_us - x->began_us);
+    stat_inc(&x->listener->stats->requests_total);
+    stat_inc(&p->stats->requests);
+    log_line(x);
+    if (x->spool)
+        spool_fini(x->spool);
+    arena_reset(&x->stream.arena);
+    generation_unref(&x->generation);
+    x->stream.down = x->stream.up = NULL;
+    loop_bury(&p->loop, &x->dead, exchange_free);
+}
+
+void exchanges_fini(struct proxy *p)
+{
+    struct dead *d;
+
+    while ((d = p->free_exchanges) != NULL) {
+        p->free_exchanges = d->next;
+        free(CONTAINER(d, struct exchange, dead));
+    }
+    p->free_exchange_count = 0;
+}

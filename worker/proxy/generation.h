@@ -1,0 +1,31 @@
+/* A generation: one configuration as a worker works by it. Immutable; counted by the listeners in
+ * force and by the streams and sessions that began under it; freed with the last. */
+#ifndef RPD_PROXY_GENERATION_H
+#define RPD_PROXY_GENERATION_H
+
+#include "common/core/conf.h"
+#include "common/core/stats.h"
+#include "worker/proxy/route.h"
+#include "worker/up/backend.h"
+
+struct generation {
+    uint64_t number;
+    uint32_t refs;
+    struct conf *conf;
+    struct router **routers;             /* by conf_listener.index */
+    struct stats_listener **listeners;   /* by conf_listener.index */
+    struct stats_route **routes;         /* by conf_route.index */
+    struct backend **backends;           /* by conf_backend.index; a reference each */
+};
+
+/* From a bundle's text; takes nothing over. NULL: `report` says why. One reference. */
+struct generation *generation_new(const struct conf_text *text, uint64_t number, struct up *up,
+                                  struct report *report);
+static inline struct generation *generation_ref(struct generation *g)
+{
+    g->refs++;
+    return g;
+}
+void generation_unref(struct generation **g);
+
+#endif

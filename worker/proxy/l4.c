@@ -1,0 +1,321 @@
+/* Layer 4: a session carries bytes between one client and one server, both ways at once, each way
+ * as fast as the other end takes them. Started by front.c; never looks at a byte.
+ *
+ *   client --flow--> server->out        server --flow--> client->out
+ *
+ * A flow stops reading while FLOW_MAX bytes wait at the other end. Small pieces go through a
+ * buffer; once reads fill whole buffers, by splice. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include "worker/proxy/proxy.h"
+
+#define FLOW_MAX 65536
+
+/* One direction. */
+struct flow {
+    struct conn *from, *to;
+    uint64_t bytes;
+    bool is_bulk; /* the last read filled its buffer */
+    bool is_eof;  /* from has ended; to is told */
+};
+
+struct session {
+    struct list link; /* in proxy->sessions */
+    struct proxy *proxy;
+    struct listener *listener;
+    struct generation *generation;
+    const struct conf_route *route;
+    struct stats_route *route_stats;
+    struct up_request up;
+    struct flow in, out;   /* from the client, from the server */
+    struct conn *client, *server;
+    struct buf *first;     /* bytes that came with the PROXY header */
+    struct ip peer;
+    const struct conf_backend *backend;
+    char *server_name;
+    uint64_t began_us;
+};
+
+static void session_end(struct session *s, enum end_reason why);
+
+/* ---- counting ---- */
+
+static struct slice text_or_none(const char *s)
+{
+    return s ? slice_str(s) : SLICE_NONE;
+}
+
+static void log_line(const struct session *s, enum end_reason why)
+{
+    struct proxy *p = s->proxy;
+    struct vars v = {
+        .client = s->peer,
+        .conn = s->client,
+        .scheme = SLICE("tcp"),
+        .listener = slice_str(s->listener->name),
+        .route = s->route_stats ? slice_str(s->route->name) : SLICE_NONE,
+        .backend = s->backend ? slice_str(s->backend->name) : SLICE_NONE,
+        .server = text_or_none(s->server_name),
+        .bytes_in = s->in.bytes,
+        .bytes_out = s->out.bytes,
+        .duration_us = p->loop.now_us - s->began_us,
+        .response_us = UINT64_MAX,
+        .connect_us = s->server_name ? s->up.connect_us : UINT64_MAX,
+        .retries = s->up.retried,
+        .end = why,
+    };
+
+    if (access_log_is_on(&p->log) && !(s->route && s->route->access_log))
+        access_log_line(&p->log, &s->generation->conf->global.access_log_format, &v);
+}
+
+static void count(const struct session *s, enum end_reason why)
+{
+    struct stats_route *r = s->route_stats;
+
+    stat_inc(&s->listener->stats->requests_total);
+    stat_inc(&s->proxy->stats->requests);
+    if (!r)
+        return;
+    stat_dec(&r->active);
+    stat_inc(&r->requests_total);
+    stat_add(&r->bytes_in, s->in.bytes);
+    stat_add(&r->bytes_out, s->out.bytes);
+    stat_add(&r->retries, s->up.retried);
+    if (why != END_OK)
+        stat_inc(&r->aborted);
+    histogram_add(&r->latency, s->proxy->loop.now_us - s->began_us);
+}
+
+/* ---- ending ---- */
+
+static void session_end(struct session *s, enum end_reason why)
+{
+    struct up_result result = { .why = why,
+                                .latency_us = s->proxy->loop.now_us - s->began_us };
+
+    log_line(s, why);
+    count(s, why);
+    conn_close(&s->server);
+    conn_close(&s->client);
+    up_end(&s->up, &result);
+    buf_put(&s->first);
+    list_remove(&s->link);
+    generation_unref(&s->generation);
+    front_closed(s->listener);
+    free(s->server_name);
+    free(s);
+}
+
+/* Both ends have said all and heard all. */
+static bool is_over(const struct session *s)
+{
+    return s->in.is_eof && s->out.is_eof && s->client->out.bytes == 0 &&
+           s->server->out.bytes == 0;
+}
+
+/* ---- carrying ---- */
+
+static void touch(struct session *s)
+{
+    conn_timer(s->client, (uint64_t)s->route->timeout_stream_ms * 1000);
+}
+
+static ssize_t flow_read(struct flow *f)
+{
+    bool is_spliced = f->is_bulk && f->from->ops->can_splice && f->to->ops->can_splice;
+    struct buf *b = is_spliced ? buf_get_pipe(f->from->pool->bufs) : NULL;
+    ssize_t n;
+
+    if (!b && !(b = buf_get(f->from->pool->bufs))) {
+        errno = ENOBUFS;
+        return -1;
+    }
+    n = b->is_pipe ? conn_splice_in(f->from, b, FLOW_MAX) : conn_read(f->from, b, BUF_SIZE);
+    if (n <= 0) {
+        buf_put(&b);
+        return n;
+    }
+    f->is_bulk = n >= BUF_READ_MAX;
+    f->bytes += (uint64_t)n;
+    bufq_push(&f->to->out, b);
+    conn_flush(f->to);
+    return n;
+}
+
+static void count_in(const struct session *s, const struct flow *f, uint64_t n)
+{
+    if (f == &s->in)
+        stat_add(&s->listener->stats->bytes_in, n);
+    else
+        stat_add(&s->up.server->stats->bytes_in, n);
+}
+
+static enum end_reason broken(const struct session *s, const struct conn *c)
+{
+    return c == s->client ? END_CLIENT_RESET : END_SERVER_RESET;
+}
+
+/* Reads as much as the other end may hold. The session may be gone afterwards: false. */
+static bool flow_run(struct session *s, struct flow *f)
+{
+    while (!f->is_eof && f->from->is_readable && f->to->out.bytes < FLOW_MAX) {
+        ssize_t n = flow_read(f);
+
+        if (n > 0) {
+            count_in(s, f, (uint64_t)n);
+            continue;
+        }
+        if (n == 0) {
+            f->is_eof = true;
+            conn_shutdown(f->to);
+        } else if (errno == ENOBUFS) {
+            stat_inc(&s->proxy->stats->shed_memory);
+            session_end(s, END_EXHAUSTED);
+            return false;
+        } else if (errno != EAGAIN) {
+            session_end(s, broken(s, f->from));
+            return false;
+        }
+        break;
+    }
+    if (is_over(s)) {
+        session_end(s, END_OK);
+        return false;
+    }
+    return true;
+}
+
+static void on_readable(struct conn *c)
+{
+    struct session *s = c->owner;
+
+    if (!s->server)
+        return; /* is_readable waits until there is one */
+    touch(s);
+    flow_run(s, c == s->client ? &s->in : &s->out);
+}
+
+static void on_sent(struct conn *c, size_t n)
+{
+    struct session *s = c->owner;
+
+    if (c == s->client)
+        stat_add(&s->listener->stats->bytes_out, n);
+    else
+        stat_add(&s->up.server->stats->bytes_out, n);
+    touch(s);
+    flow_run(s, c == s->client ? &s->out : &s->in);
+}
+
+static void on_timer(struct conn *c)
+{
+    session_end(c->owner, END_STREAM_IDLE);
+}
+
+static void on_broken(struct conn *c, int error)
+{
+    (void)error;
+    session_end(c->owner, broken(c->owner, c));
+}
+
+static void on_connected(struct conn *c, int error)
+{
+    (void)c;
+    (void)error;
+    assert(!"it is connected already");
+}
+
+static const struct conn_user session_user = {
+    .on_connected = on_connected,
+    .on_readable = on_readable,
+    .on_sent = on_sent,
+    .on_timer = on_timer,
+    .on_broken = on_broken,
+};
+
+/* ---- starting ---- */
+
+static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
+{
+    struct session *s = CONTAINER(r, struct session, up);
+
+    assert(!is_reused);
+    s->server = c;
+    s->server_name = strdup(r->server->name);
+    s->in = (struct flow){ .from = s->client, .to = c };
+    s->out = (struct flow){ .from = c, .to = s->client };
+    conn_use(c, &session_user, s);
+    touch(s);
+    if (s->first) {
+        s->in.bytes = s->first->len;
+        bufq_push(&c->out, s->first);
+        s->first = NULL;
+        conn_flush(c);
+    }
+    conn_resume(s->client);
+}
+
+static void on_failed(struct up_request *r, enum end_reason why)
+{
+    session_end(CONTAINER(r, struct session, up), why);
+}
+
+static const struct up_request_ops session_up_ops = { .on_ready = on_ready,
+                                                      .on_failed = on_failed };
+
+/* No server to go to, or no memory to remember it in. */
+static void refuse(struct listener *l, struct conn *c, struct buf *first)
+{
+    conn_close(&c);
+    buf_put(&first);
+    front_closed(l);
+}
+
+static void begin(struct session *s)
+{
+    s->up.ops = &session_up_ops;
+    s->up.backend = s->generation->backends[s->backend->index];
+    s->up.connect_timeout_ms = s->route->timeout_connect_ms;
+    s->up.retries = s->route->retry_on & CONF_RETRY_CONNECT_FAILURE ? s->route->retries : 0;
+    s->up.client = s->client->peer;
+    if (s->up.backend->send_proxy != CONF_SEND_PROXY_OFF)
+        s->up.local = conn_local(s->client);
+    up_begin(&s->up);
+}
+
+void session_start(struct listener *l, struct conn *c, struct buf *first)
+{
+    struct proxy *p = l->proxy;
+    const struct conf_route *route = router_tcp(l->generation->routers[l->conf->index]);
+    const struct conf_backend *backend = route ? route->backend : l->conf->default_backend;
+    struct session *s = backend ? calloc(1, sizeof *s) : NULL;
+
+    if (!s) {
+        stat_inc(backend ? &p->stats->shed_memory : &l->stats->refused);
+        refuse(l, c, first);
+        return;
+    }
+    s->proxy = p;
+    s->listener = l;
+    s->generation = generation_ref(l->generation);
+    s->route = route ? route : &s->generation->conf->route_defaults;
+    s->route_stats = route ? s->generation->routes[route->index] : NULL;
+    s->backend = backend;
+    s->client = c;
+    s->peer = c->peer;
+    s->first = first;
+    s->began_us = p->loop.now_us;
+    list_push(&p->sessions, &s->link);
+    if (s->route_stats)
+        stat_inc(&s->route_stats->active);
+    conn_use(c, &session_user, s);
+    begin(s);
+}
+
+void sessions_abort(struct proxy *p)
+{
+    LIST_EACH(it, &p->sessions)
+        session_end(CONTAINER(it, struct session, link), END_RETIRING);
+}

@@ -1,0 +1,63 @@
+/* What the proxy's parts share: the worker's resources, and one listener as its connections see
+ * it. worker/main.c makes both. */
+#ifndef RPD_PROXY_PROXY_H
+#define RPD_PROXY_PROXY_H
+
+#include "worker/http/h1_down.h"
+#include "worker/io/acceptor.h"
+#include "worker/proxy/access_log.h"
+#include "worker/proxy/generation.h"
+#include "worker/proxy/rules.h"
+
+struct proxy {
+    struct loop loop;
+    struct buf_pool bufs;
+    struct conn_pool conns;
+    struct arena_pool arenas;
+    struct h1_down_pool h1_downs;
+    struct accept_gate gate;
+    struct access_log log;
+    struct up up;
+    struct stats_worker *stats;
+    struct generation *generation; /* in force; NULL before the first */
+    void *free_exchanges;          /* struct exchange, recycled (l7.c) */
+    size_t free_exchange_count;
+    struct list sessions;          /* struct session (l4.c) */
+    struct list greetings;         /* struct greeting (front.c) */
+    struct request_ids ids;
+    bool is_retiring;
+};
+
+/* A listener over generations: named, counted by its connections. */
+struct listener {
+    struct list link;              /* worker/main.c's list */
+    struct proxy *proxy;
+    struct http_service http;      /* limits follow the generation */
+    struct generation *generation; /* the last that had it; a reference */
+    const struct conf_listener *conf; /* of that generation */
+    bool is_removed;
+    struct stats_listener *stats;
+    char *name;
+    uint32_t refs;                 /* connections, and one while it is configured */
+};
+
+/* Takes over an accepted socket and sees it through (front.c). */
+void front_accept(struct listener *l, int fd, const struct ip *peer);
+/* One client connection of the listener less: what closes it calls this. */
+void front_closed(struct listener *l);
+/* Ends at once those whose PROXY header has not come. */
+void front_abort(struct proxy *p);
+void listener_unref(struct listener **l);
+
+/* http: the service that opens streams (l7.c). */
+extern const struct http_service_ops l7_service_ops;
+/* Gives the memory of finished ones back; none may be in progress. */
+void exchanges_fini(struct proxy *p);
+
+/* tcp: a session from an accepted conn to the route's backend (l4.c); `first` are bytes read
+ * already or NULL. Takes both over. */
+void session_start(struct listener *l, struct conn *c, struct buf *first);
+/* Ends all sessions at once. */
+void sessions_abort(struct proxy *p);
+
+#endif

@@ -1,0 +1,93 @@
+/* Answers made here: redirects, canned texts, errors. */
+#include <assert.h>
+#include "worker/proxy/exchange.h"
+
+static bool add_field(struct head *h, enum field_id id, struct slice value)
+{
+    return fields_add(&h->fields, id, field_name(id), value);
+}
+
+static bool send_body(struct exchange *x, struct slice body)
+{
+    struct side *down = x->stream.down;
+
+    while (body.n > 0) {
+        struct buf *b = buf_get(&x->proxy->bufs);
+        size_t n;
+
+        if (!b)
+            return false;
+        n = body.n < buf_room(b) ? body.n : buf_room(b);
+        memcpy(buf_tail(b), body.p, n);
+        b->len += (uint32_t)n;
+        body = slice_of(body.p + n, body.n - n);
+        down->ops->send_data(down, b);
+    }
+    return true;
+}
+
+static void reply(struct exchange *x, struct head *h, struct slice body)
+{
+    struct side *down = x->stream.down;
+    bool is_bodyless = x->stream.request.method == METHOD_HEAD || h->status == 204 ||
+                       h->status == 304;
+
+    x->state = X_ANSWERING;
+    x->status = h->status;
+    h->minor = 1;
+    h->body = BODY_LENGTH;
+    h->content_length = body.n;
+    h->has_length = true;
+    if (h->status == 204 || h->status == 304) {
+        h->body = BODY_NONE;
+        h->has_length = false;
+    }
+    h->reason = status_reason(h->status);
+    if (!add_field(h, FIELD_DATE, slice_of(loop_http_date(&x->proxy->loop), 29)) ||
+        (x->route && !exchange_rules(x, &x->route->response_header, &h->fields))) {
+        exchange_abort(x, END_EXHAUSTED);
+        return;
+    }
+    down->ops->send_head(down, h);
+    if (!is_bodyless && !send_body(x, body)) {
+        exchange_abort(x, END_EXHAUSTED);
+        return;
+    }
+    down->ops->send_end(down, NULL);
+}
+
+void reply_text(struct exchange *x, unsigned status, struct slice location, struct slice body)
+{
+    struct head h;
+
+    head_init(&h, &x->stream.arena);
+    h.status = (uint16_t)status;
+    if ((location.p && !add_field(&h, FIELD_LOCATION, location)) ||
+        (body.n > 0 &&
+         !add_field(&h, FIELD_CONTENT_TYPE, SLICE("text/plain; charset=utf-8"))))
+        exchange_abort(x, END_EXHAUSTED);
+    else
+        reply(x, &h, body);
+}
+
+void reply_error(struct exchange *x, enum end_reason why)
+{
+    unsigned status = end_reason_status(why);
+    struct slice body, proxy_status;
+    struct head h;
+
+    assert(status != 0);
+    x->end = why;
+    head_init(&h, &x->stream.arena);
+    h.status = (uint16_t)status;
+    body = arena_printf(&x->stream.arena, "%u %.*s: %s\n", status,
+                        SLICE_ARG(status_reason(status)), end_reason_text(why));
+    proxy_status = arena_printf(&x->stream.arena, "rpd; error=%s; details=\"%s\"",
+                                end_reason_proxy_status(why), end_reason_text(why));
+    if (!body.p || !proxy_status.p ||
+        !add_field(&h, FIELD_CONTENT_TYPE, SLICE("text/plain; charset=utf-8")) ||
+        !add_field(&h, FIELD_PROXY_STATUS, proxy_status))
+        exchange_abort(x, END_EXHAUSTED);
+    else
+        reply(x, &h, body);
+}

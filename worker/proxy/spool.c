@@ -1,0 +1,122 @@
+/* Buffered request bodies. Called by l7.c for routes with buffer_request. */
+#include "worker/proxy/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "common/base/fd.h"
+
+void spool_init(struct spool *s)
+{
+    *s = (struct spool){ .fd = -1 };
+    bufq_init(&s->mem);
+}
+
+void spool_fini(struct spool *s)
+{
+    bufq_clear(&s->mem);
+    fd_close(&s->fd);
+}
+
+static int open_temporary(void)
+{
+    const char *dir = getenv("TMPDIR");
+
+    return open(dir && *dir ? dir : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
+/* Files do not make us wait but for a disk that is slower than its cache. */
+static int write_out(struct spool *s)
+{
+    while (s->mem.bytes > 0) {
+        struct iovec iov[16];
+        ssize_t n = writev(s->fd, iov, (int)bufq_iov(&s->mem, iov, 16));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        bufq_skip(&s->mem, (size_t)n);
+    }
+    return 0;
+}
+
+int spool_add(struct spool *s, struct buf *b)
+{
+    s->size += b->len;
+    bufq_push(&s->mem, b);
+    if (s->fd < 0 && s->mem.bytes <= SPOOL_MEMORY)
+        return 0;
+    if (s->fd < 0 && (s->fd = open_temporary()) < 0)
+        return -1;
+    return write_out(s);
+}
+
+static void copy_from_memory(const struct spool *s, char *dst, size_t n)
+{
+    uint64_t skip = s->read_at;
+
+    for (const struct buf *b = s->mem.head; b && n > 0; b = b->next) {
+        size_t part;
+
+        if (skip >= b->len) {
+            skip -= b->len;
+            continue;
+        }
+        part = b->len - skip < n ? b->len - skip : n;
+        memcpy(dst, buf_bytes(b) + skip, part);
+        dst += part;
+        n -= part;
+        skip = 0;
+    }
+}
+
+static int copy_from_file(const struct spool *s, char *dst, size_t n)
+{
+    uint64_t at = s->read_at;
+
+    while (n > 0) {
+        ssize_t got = pread(s->fd, dst, n, (off_t)at);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            errno = got == 0 ? EIO : errno;
+            return -1;
+        }
+        dst += got;
+        at += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return 0;
+}
+
+struct buf *spool_read(struct spool *s, struct buf_pool *pool, uint64_t max)
+{
+    uint64_t n = spool_left(s);
+    struct buf *b;
+
+    errno = 0;
+    if (n == 0)
+        return NULL;
+    b = buf_get(pool);
+    if (!b) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (n > max)
+        n = max;
+    if (n > buf_room(b))
+        n = buf_room(b);
+    if (s->fd < 0) {
+        copy_from_memory(s, buf_tail(b), n);
+    } else if (copy_from_file(s, buf_tail(b), n) < 0) {
+        buf_put(&b);
+        return NULL;
+    }
+    b->len += (uint32_t)n;
+    s->read_at += n;
+    return b;
+}

@@ -1,0 +1,227 @@
+/* Expands templates. Called for redirects, header rules, canned replies and the access log. */
+#include "worker/proxy/vars.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include "common/base/clock.h"
+
+#define SCRATCH 128
+/* Longest value in a log line; the rest is cut, so that no request is too long to be logged. */
+#define ESCAPED_MAX 2048
+
+struct out {
+    char *p;
+    size_t cap, n; /* n may pass cap: what it would have been */
+};
+
+static void put(struct out *o, struct slice s)
+{
+    if (o->n < o->cap) {
+        size_t room = o->cap - o->n;
+
+        memcpy(o->p + o->n, s.p, s.n < room ? s.n : room);
+    }
+    o->n += s.n;
+}
+
+static struct slice number(char scratch[SCRATCH], uint64_t n)
+{
+    return slice_of(scratch, (size_t)snprintf(scratch, SCRATCH, "%" PRIu64, n));
+}
+
+static struct slice seconds(char scratch[SCRATCH], uint64_t us)
+{
+    if (us == UINT64_MAX)
+        return SLICE_NONE;
+    return slice_of(scratch, (size_t)snprintf(scratch, SCRATCH, "%" PRIu64 ".%03" PRIu64,
+                                              us / 1000000, us / 1000 % 1000));
+}
+
+static struct slice ip_text(char scratch[SCRATCH], const struct ip *ip)
+{
+    return slice_of(scratch, ip_format(ip, scratch));
+}
+
+/* Asked of the kernel, so only when somebody wants it. */
+static struct slice local_text(char scratch[SCRATCH], const struct vars *v, bool is_ip)
+{
+    struct ip local;
+
+    if (!v->conn)
+        return SLICE_NONE;
+    local = conn_local(v->conn);
+    return is_ip ? ip_text(scratch, &local) : number(scratch, local.port);
+}
+
+static struct slice field_value(const struct vars *v, enum field_id id)
+{
+    const struct field *f = v->request ? fields_find(&v->request->fields, id) : NULL;
+
+    return f ? f->value : SLICE_NONE;
+}
+
+/* $header_x_beta: the argument's underscores stand for dashes too. */
+static struct slice named_field(const struct vars *v, struct slice name)
+{
+    if (!v->request)
+        return SLICE_NONE;
+    FIELDS_EACH(f, &v->request->fields) {
+        size_t i = 0;
+
+        if (f->name.n != name.n)
+            continue;
+        while (i < name.n && (ascii_lower(f->name.p[i]) == ascii_lower(name.p[i]) ||
+                              (name.p[i] == '_' && f->name.p[i] == '-')))
+            i++;
+        if (i == name.n)
+            return f->value;
+    }
+    return SLICE_NONE;
+}
+
+static struct slice cookie(const struct vars *v, struct slice name)
+{
+    if (!v->request)
+        return SLICE_NONE;
+    FIELDS_EACH(f, &v->request->fields) {
+        struct slice rest = f->value;
+
+        while (f->id == FIELD_COOKIE && rest.p) {
+            struct slice pair = slice_trim(slice_cut(&rest, ';'));
+            struct slice key = slice_cut(&pair, '=');
+
+            if (pair.p && slice_eq(key, name))
+                return pair;
+        }
+    }
+    return SLICE_NONE;
+}
+
+static struct slice path_of(const struct vars *v)
+{
+    return v->request ? slice_of(v->request->path.p, slice_find(v->request->path, '?'))
+                      : SLICE_NONE;
+}
+
+static struct slice query_of(const struct vars *v)
+{
+    struct slice rest = v->request ? v->request->path : SLICE_NONE;
+
+    if (rest.p)
+        slice_cut(&rest, '?');
+    return rest.p ? rest : SLICE_NONE;
+}
+
+static struct slice time_text(char scratch[SCRATCH], enum var_id id)
+{
+    static_assert(CLOCK_TEXT_MAX <= SCRATCH, "a time fits");
+    return slice_of(scratch, id == VAR_TIME_LOCAL ? clock_local(scratch, clock_wall_us())
+                                                  : clock_iso8601(scratch, clock_wall_us()));
+}
+
+static struct slice value_of(const struct template_part *part, const struct vars *v,
+                             char scratch[SCRATCH])
+{
+    const struct head *h = v->request;
+
+    switch (part->var) {
+    case VAR_LITERAL: return part->text;
+    case VAR_CLIENT_IP: return ip_text(scratch, &v->client);
+    case VAR_CLIENT_PORT: return number(scratch, v->client.port);
+    case VAR_SERVER_IP: return local_text(scratch, v, true);
+    case VAR_SERVER_PORT: return local_text(scratch, v, false);
+    case VAR_SCHEME: return v->scheme;
+    case VAR_METHOD: return h ? h->method_text : SLICE_NONE;
+    case VAR_HOST: return h ? authority_host(h->authority) : SLICE_NONE;
+    case VAR_URI: return h ? h->path : SLICE_NONE;
+    case VAR_PATH: return path_of(v);
+    case VAR_QUERY: return query_of(v);
+    case VAR_HEADER: return named_field(v, part->text);
+    case VAR_COOKIE: return cookie(v, part->text);
+    case VAR_REQUEST_ID: return v->request_id;
+    case VAR_LISTENER: return v->listener;
+    case VAR_ROUTE: return v->route;
+    case VAR_BACKEND: return v->backend;
+    case VAR_SERVER: return v->server;
+    case VAR_STATUS: return number(scratch, v->status);
+    case VAR_BYTES_IN: return number(scratch, v->bytes_in);
+    case VAR_BYTES_OUT: return number(scratch, v->bytes_out);
+    case VAR_DURATION: return seconds(scratch, v->duration_us);
+    case VAR_RESPONSE_TIME: return seconds(scratch, v->response_us);
+    case VAR_CONNECT_TIME: return seconds(scratch, v->connect_us);
+    case VAR_RETRIES: return number(scratch, v->retries);
+    case VAR_PROTOCOL:
+        return !h ? SLICE_NONE : h->minor ? SLICE("HTTP/1.1") : SLICE("HTTP/1.0");
+    case VAR_TIME_ISO8601:
+    case VAR_TIME_LOCAL: return time_text(scratch, part->var);
+    case VAR_REFERER: return field_value(v, FIELD_REFERER);
+    case VAR_USER_AGENT: return field_value(v, FIELD_USER_AGENT);
+    case VAR_END_REASON: return slice_str(end_reason_text(v->end));
+    case VAR_TLS_VERSION:
+    case VAR_TLS_CIPHER:
+    case VAR_SNI:
+    case VAR_TLS_CLIENT_SUBJECT:
+    case VAR_CACHE_STATUS:
+    case VAR_COUNT: break; /* no TLS and no cache here */
+    }
+    return SLICE_NONE;
+}
+
+/* $host is shown in lower case, whatever the client wrote. */
+static void put_lower(struct out *o, struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = ascii_lower(s.p[i]);
+
+        put(o, slice_of(&c, 1));
+    }
+}
+
+static void put_escaped(struct out *o, struct slice s,
+                        size_t (*escape)(char *dst, size_t cap, struct slice s))
+{
+    size_t room = o->n < o->cap ? o->cap - o->n : 0;
+    size_t n;
+
+    if (s.n > ESCAPED_MAX)
+        s.n = ESCAPED_MAX;
+    n = escape(o->p + (room ? o->n : 0), room, s);
+
+    /* Not fitting is told apart from being empty: n stays above cap for good. */
+    o->n = s.n > 0 && n == 0 ? o->cap + s.n : o->n + n;
+}
+
+size_t vars_expand(const struct template *t, const struct vars *v, char *buf, size_t cap,
+                   bool dash, size_t (*escape)(char *dst, size_t cap, struct slice s))
+{
+    struct out o = { buf, cap, 0 };
+    char scratch[SCRATCH];
+
+    for (size_t i = 0; i < t->n; i++) {
+        const struct template_part *part = &t->parts[i];
+        struct slice s = value_of(part, v, scratch);
+
+        if (s.n == 0 && dash && part->var != VAR_LITERAL)
+            put(&o, SLICE("-"));
+        else if (part->var == VAR_HOST && !escape)
+            put_lower(&o, s);
+        else if (part->var == VAR_LITERAL || !escape)
+            put(&o, s);
+        else
+            put_escaped(&o, s, escape);
+    }
+    return o.n;
+}
+
+struct slice vars_text(const struct template *t, const struct vars *v, struct arena *arena)
+{
+    size_t n = vars_expand(t, v, NULL, 0, false, NULL);
+    char *p = arena_alloc(arena, n + 1);
+
+    if (!p)
+        return SLICE_NONE;
+    vars_expand(t, v, p, n, false, NULL);
+    p[n] = '\0';
+    return slice_of(p, n);
+}

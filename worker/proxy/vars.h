@@ -1,0 +1,33 @@
+/* Request variables: texts with $name in them, filled in from a stream or session. */
+#ifndef RPD_PROXY_VARS_H
+#define RPD_PROXY_VARS_H
+
+#include "common/base/addr.h"
+#include "common/core/template.h"
+#include "worker/http/head.h"
+#include "worker/io/conn.h"
+#include "worker/io/end_reason.h"
+
+/* All that variables can speak of; gathered by whoever expands. Absent texts are empty. */
+struct vars {
+    const struct head *request;  /* NULL for tcp */
+    struct ip client;
+    const struct conn *conn;     /* the client's, for $server_ip and $server_port; or NULL */
+    struct slice scheme, request_id;
+    struct slice listener, route, backend, server;
+    unsigned status;
+    uint64_t bytes_in, bytes_out;
+    uint64_t duration_us, response_us, connect_us; /* UINT64_MAX: none */
+    uint32_t retries;
+    enum end_reason end;
+};
+
+/* Writes the text, cut at cap; returns its whole length (more than cap: it did not fit). Empty
+ * values become `-` if `dash`. `escape` is applied to each value that peers control: NULL for
+ * none; it returns bytes written, 0 if it does not fit. */
+size_t vars_expand(const struct template *t, const struct vars *v, char *buf, size_t cap,
+                   bool dash, size_t (*escape)(char *dst, size_t cap, struct slice s));
+/* Into the arena; p NULL when exhausted. */
+struct slice vars_text(const struct template *t, const struct vars *v, struct arena *arena);
+
+#endif
