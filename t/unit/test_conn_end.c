@@ -7,6 +7,7 @@ START_TEST(test_close_in_readable)
 {
     open_pair();
     u.close_in = 'r';
+    conn_timer(u.c, 1000);
     queue("answer", 6);
     conn_flush(u.c);
     conn_resume(u.c);
@@ -16,6 +17,7 @@ START_TEST(test_close_in_readable)
     spin(3);
     ck_assert_uint_eq(u.readable, 1);
     ck_assert_uint_eq(u.sent_calls, 0); /* dropped with the rest */
+    ck_assert_uint_eq(loop.timers.armed, 0);
     ck_assert_int_le(peer_read(), 0);
     ck_assert_uint_eq(pool.used, 0);
 }
