@@ -2,11 +2,6 @@
 #include <assert.h>
 #include "worker/proxy/exchange.h"
 
-static bool add_field(struct head *h, enum field_id id, struct slice value)
-{
-    return fields_add(&h->fields, id, field_name(id), value);
-}
-
 static bool send_body(struct exchange *x, struct slice body)
 {
     struct side *down = x->stream.down;
@@ -43,7 +38,8 @@ static void reply(struct exchange *x, struct head *h, struct slice body)
         h->has_length = false;
     }
     h->reason = status_reason(h->status);
-    if (!add_field(h, FIELD_DATE, slice_of(loop_http_date(&x->proxy->loop), 29)) ||
+    if (!fields_add(&h->fields, FIELD_DATE, SLICE("Date"),
+                    slice_of(loop_http_date(&x->proxy->loop), 29)) ||
         (x->route && !exchange_rules(x, &x->route->response_header, &h->fields))) {
         exchange_abort(x, END_EXHAUSTED);
         return;
@@ -62,9 +58,10 @@ void reply_text(struct exchange *x, unsigned status, struct slice location, stru
 
     head_init(&h, &x->stream.arena);
     h.status = (uint16_t)status;
-    if ((location.p && !add_field(&h, FIELD_LOCATION, location)) ||
+    if ((location.p && !fields_add(&h.fields, FIELD_LOCATION, SLICE("Location"), location)) ||
         (body.n > 0 &&
-         !add_field(&h, FIELD_CONTENT_TYPE, SLICE("text/plain; charset=utf-8"))))
+         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"),
+                    SLICE("text/plain; charset=utf-8"))))
         exchange_abort(x, END_EXHAUSTED);
     else
         reply(x, &h, body);
@@ -85,8 +82,9 @@ void reply_error(struct exchange *x, enum end_reason why)
     proxy_status = arena_printf(&x->stream.arena, "rpd; error=%s; details=\"%s\"",
                                 end_reason_proxy_status(why), end_reason_text(why));
     if (!body.p || !proxy_status.p ||
-        !add_field(&h, FIELD_CONTENT_TYPE, SLICE("text/plain; charset=utf-8")) ||
-        !add_field(&h, FIELD_PROXY_STATUS, proxy_status))
+        !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"),
+                    SLICE("text/plain; charset=utf-8")) ||
+        !fields_add(&h.fields, FIELD_PROXY_STATUS, SLICE("Proxy-Status"), proxy_status))
         exchange_abort(x, END_EXHAUSTED);
     else
         reply(x, &h, body);

@@ -1,0 +1,518 @@
+/* HTTP/1 towards a server: sends the stream's request, delivers the response as far as credit
+ * goes. Called by the proxy's streams; never chooses servers and never retries.
+ *
+ *   HEAD -> (1xx: HEAD) -> BODY -> DONE
+ *                       -> TUNNEL -> DONE      any -> GONE
+ */
+#include "worker/http/h1_up.h"
+
+#include <assert.h>
+#include <errno.h>
+#include "common/core/stats.h"
+
+/* A body at least this long that is still to come may travel by splice. */
+#define SPLICE_MIN 65536
+
+enum up_state { UP_HEAD, UP_BODY, UP_TUNNEL, UP_DONE, UP_GONE };
+
+static struct h1_up *up_of(struct side *s)
+{
+    return CONTAINER(s, struct h1_up, side);
+}
+
+/* ---- letting go ---- */
+
+static void let_go(struct h1_up *u, bool is_reusable)
+{
+    struct conn *c = u->conn;
+
+    u->state = UP_GONE;
+    u->conn = NULL;
+    task_cancel(&u->gone);
+    task_cancel(&u->resume);
+    buf_put(&u->in);
+    h1_gather_fini(&u->gather);
+    if (!is_reusable && u->is_tunnel && u->is_eof_told && u->is_request_done)
+        conn_linger(&c, NULL, NULL); /* last bytes may still be on their way out */
+    else if (!is_reusable)
+        conn_close(&c);
+    u->release(u->release_arg, c);
+}
+
+/* The side is gone; the stream is told. Not from within a call of the stream's. */
+static void fail(struct h1_up *u, enum end_reason why)
+{
+    struct stream *st = u->side.stream;
+
+    let_go(u, false);
+    st->ops->on_reset(st, &u->side, why);
+}
+
+static void on_gone(struct task *t)
+{
+    struct h1_up *u = CONTAINER(t, struct h1_up, gone);
+
+    fail(u, u->why);
+}
+
+/* For failures noticed within a call of the stream's. */
+static void fail_soon(struct h1_up *u, enum end_reason why)
+{
+    u->why = why;
+    loop_soon(u->conn->pool->loop, &u->gone);
+}
+
+/* The timer runs while it is the server's turn: to take what is queued, or to answer. */
+static void arm(struct h1_up *u)
+{
+    struct conn *c = u->conn;
+    bool is_waiting;
+
+    if (u->state == UP_TUNNEL) {
+        conn_timer(c, (uint64_t)u->config.stream_timeout_ms * 1000);
+        return;
+    }
+    is_waiting = c->out.bytes > 0 || (u->state == UP_HEAD && u->is_request_done) ||
+                 (u->state == UP_BODY && u->credit > 0);
+    if (is_waiting)
+        conn_timer(c, (uint64_t)u->config.response_timeout_ms * 1000);
+    else
+        conn_timer_clear(c);
+}
+
+/* ---- the response ---- */
+
+static void deliver_end(struct h1_up *u)
+{
+    struct stream *st = u->side.stream;
+
+    u->state = UP_DONE;
+    conn_timer_clear(u->conn);
+    st->ops->on_end(st, &u->side, u->body.trailers);
+}
+
+static void begin_body(struct h1_up *u)
+{
+    struct head *h = &u->response;
+
+    h1_body_init(&u->body, h, &u->parser, &u->side.stream->arena, u->config.max_header_size);
+    u->state = UP_BODY;
+    if (u->body.is_done)
+        deliver_end(u);
+}
+
+static void on_response(struct h1_up *u, struct slice bytes)
+{
+    struct stream *st = u->side.stream;
+    struct head *h = &u->response;
+    enum end_reason why;
+    bool is_interim;
+
+    head_init(h, &st->arena);
+    why = h1_parse_response(&u->parser, bytes, h, u->method);
+    if (why == END_OK && h->status == 101 && !u->wants_upgrade)
+        why = END_BAD_RESPONSE; /* RFC 9110 15.2.2: nobody asked */
+    if (why != END_OK) {
+        fail(u, why);
+        return;
+    }
+    is_interim = h->status < 200 && h->status != 101;
+    if (h->status == 101)
+        u->state = UP_TUNNEL;
+    else if (!is_interim)
+        u->state = UP_BODY;
+    st->ops->on_head(st, &u->side, h);
+    if (u->state == UP_BODY && !is_interim)
+        begin_body(u);
+}
+
+/* One step with what `in` holds; false when nothing more can be done with it now. */
+static bool step_head(struct h1_up *u)
+{
+    struct slice head;
+
+    switch (h1_gather(&u->gather, &u->in, &u->side.stream->arena, false, &head)) {
+    case H1_SCAN_MORE:
+        if (h1_gather_bytes(&u->gather) < u->config.max_header_size)
+            return false;
+        fail(u, END_RESPONSE_HEADER_TOO_LARGE);
+        return false;
+    case H1_SCAN_BAD:
+        fail(u, END_BAD_RESPONSE);
+        return false;
+    case H1_SCAN_DONE:
+        if (!head.p)
+            fail(u, END_EXHAUSTED);
+        else
+            on_response(u, head);
+        return true;
+    }
+    return false;
+}
+
+static bool step_body(struct h1_up *u)
+{
+    struct stream *st = u->side.stream;
+    struct conn *c = u->conn;
+    struct buf *out = NULL;
+    enum end_reason why;
+
+    if (u->credit == 0)
+        return false;
+    why = h1_body_decode(&u->body, c->pool->bufs, &u->in, u->credit, &out);
+    if (out) {
+        u->credit -= out->len;
+        st->ops->on_data(st, &u->side, out);
+        if (u->conn != c)
+            return false;
+    }
+    if (why != END_OK)
+        fail(u, why == END_EXHAUSTED ? why : END_BAD_RESPONSE);
+    else if (u->body.is_done)
+        deliver_end(u);
+    return true;
+}
+
+static bool step_tunnel(struct h1_up *u)
+{
+    struct stream *st = u->side.stream;
+    struct buf *out = u->in;
+
+    if (u->credit == 0)
+        return false;
+    /* A buf is never above STREAM_CREDIT, which is all granted at once: no need to cut it. */
+    u->in = NULL;
+    u->credit -= out->len < u->credit ? out->len : u->credit;
+    st->ops->on_data(st, &u->side, out);
+    return true;
+}
+
+/* Everything that `in` allows. */
+static void process(struct h1_up *u)
+{
+    struct conn *c = u->conn;
+    bool is_going = true;
+
+    while (is_going && u->conn == c && u->in && u->in->len > 0) {
+        switch ((enum up_state)u->state) {
+        case UP_HEAD: is_going = step_head(u); break;
+        case UP_BODY: is_going = step_body(u); break;
+        case UP_TUNNEL: is_going = step_tunnel(u); break;
+        case UP_DONE: /* bytes behind the response: let_go sees them and closes */
+        case UP_GONE: is_going = false; break;
+        }
+    }
+    if (u->conn == c && u->in && u->in->len == 0)
+        buf_put(&u->in);
+}
+
+/* ---- reading ---- */
+
+static void on_eof(struct h1_up *u)
+{
+    switch ((enum up_state)u->state) {
+    case UP_HEAD:
+        fail(u, END_SERVER_CLOSED);
+        break;
+    case UP_BODY:
+        if (h1_body_eof(&u->body) == END_OK)
+            deliver_end(u);
+        else
+            fail(u, END_SERVER_TRUNCATED);
+        break;
+    case UP_TUNNEL:
+        if (!u->is_eof_told) {
+            u->is_eof_told = true;
+            u->side.stream->ops->on_end(u->side.stream, &u->side, NULL);
+        }
+        break;
+    case UP_DONE:
+    case UP_GONE:
+        break;
+    }
+}
+
+static bool may_splice(const struct h1_up *u)
+{
+    if (u->in || !u->side.wants_pipe || !u->conn->ops->can_splice)
+        return false;
+    if (u->state == UP_TUNNEL)
+        return u->is_bulk;
+    return u->state == UP_BODY && u->body.kind == BODY_LENGTH && u->body.left >= SPLICE_MIN;
+}
+
+/* Body bytes past our memory. 1 went on, 0 nothing there, -1 ended or failed. */
+static ssize_t read_pipe(struct h1_up *u)
+{
+    struct stream *st = u->side.stream;
+    struct buf *pipe = buf_get_pipe(u->conn->pool->bufs);
+    uint64_t max = u->credit;
+    ssize_t n;
+
+    if (!pipe)
+        return -2;
+    if (u->state == UP_BODY && max > u->body.left)
+        max = u->body.left;
+    n = conn_splice_in(u->conn, pipe, max);
+    if (n <= 0) {
+        buf_put(&pipe);
+        return n;
+    }
+    if (u->config.bytes_in)
+        stat_add(u->config.bytes_in, (uint64_t)n);
+    u->side.wire_in += (uint64_t)n;
+    u->credit -= (uint64_t)n;
+    u->is_bulk = n >= BUF_READ_MAX;
+    if (u->state == UP_BODY) {
+        u->body.left -= (uint64_t)n;
+        u->body.total += (uint64_t)n;
+        u->body.is_done = u->body.left == 0;
+    }
+    st->ops->on_data(st, &u->side, pipe);
+    if (u->state == UP_BODY && u->body.is_done)
+        deliver_end(u);
+    return 1;
+}
+
+/* As read_pipe, by way of `in`. */
+static ssize_t read_memory(struct h1_up *u)
+{
+    ssize_t n;
+
+    if (!u->in && !(u->in = buf_get(u->conn->pool->bufs))) {
+        fail(u, END_EXHAUSTED);
+        return 1;
+    }
+    n = conn_read(u->conn, u->in, BUF_SIZE);
+    if (n <= 0) {
+        if (u->in->len == 0)
+            buf_put(&u->in);
+        return n;
+    }
+    if (u->config.bytes_in)
+        stat_add(u->config.bytes_in, (uint64_t)n);
+    u->side.wire_in += (uint64_t)n;
+    u->is_byte_seen = true;
+    u->is_bulk = buf_room(u->in) == 0;
+    process(u);
+    return 1;
+}
+
+static bool wants_bytes(const struct h1_up *u)
+{
+    switch ((enum up_state)u->state) {
+    case UP_HEAD:
+        return true;
+    case UP_BODY:
+    case UP_TUNNEL:
+        return u->credit > 0 && !u->is_eof_told;
+    case UP_DONE:
+    case UP_GONE:
+        return false;
+    }
+    return false;
+}
+
+static void on_readable(struct conn *c)
+{
+    struct h1_up *u = c->owner;
+
+    u->is_busy = true;
+    process(u); /* what a grant has freed */
+    while (u->conn == c && c->is_readable && wants_bytes(u)) {
+        ssize_t n = may_splice(u) ? read_pipe(u) : -2;
+
+        if (n == -2)
+            n = read_memory(u);
+        if (n > 0)
+            continue;
+        if (n == 0)
+            on_eof(u);
+        else if (errno != EAGAIN)
+            fail(u, u->state == UP_HEAD && !u->is_byte_seen ? END_SERVER_CLOSED
+                                                            : END_SERVER_RESET);
+        break;
+    }
+    if (u->conn != c)
+        return;
+    u->is_busy = false;
+    arm(u);
+}
+
+static void on_resume(struct task *t)
+{
+    on_readable(CONTAINER(t, struct h1_up, resume)->conn);
+}
+
+/* ---- the conn's other calls ---- */
+
+static void on_sent(struct conn *c, size_t n)
+{
+    struct h1_up *u = c->owner;
+    uint64_t left = c->out.bytes < u->queued ? c->out.bytes : u->queued;
+    uint64_t gone = u->queued - left;
+
+    u->side.wire_out += n;
+    if (u->config.bytes_out)
+        stat_add(u->config.bytes_out, n);
+    u->queued = left;
+    if (gone > 0)
+        u->side.stream->ops->on_credit(u->side.stream, &u->side, gone);
+    if (u->conn == c)
+        arm(u);
+}
+
+static void on_timer(struct conn *c)
+{
+    struct h1_up *u = c->owner;
+
+    if (u->state == UP_TUNNEL)
+        fail(u, END_STREAM_IDLE);
+    else if (c->out.bytes > 0)
+        fail(u, END_SERVER_WRITE_TIMEOUT);
+    else
+        fail(u, END_SERVER_TIMEOUT);
+}
+
+/* Our write failed; but the server may have answered before it closed: that is heard. */
+static void on_broken(struct conn *c, int error)
+{
+    struct h1_up *u = c->owner;
+
+    (void)error;
+    c->is_readable = c->is_hup = true;
+    on_readable(c);
+    if (u->conn == c && (u->state == UP_HEAD || u->state == UP_TUNNEL))
+        fail(u, u->is_byte_seen ? END_SERVER_RESET : END_SERVER_CLOSED);
+}
+
+static void on_connected(struct conn *c, int error)
+{
+    (void)c;
+    (void)error;
+    assert(!"it is connected already");
+}
+
+static const struct conn_user up_user = {
+    .on_connected = on_connected,
+    .on_readable = on_readable,
+    .on_sent = on_sent,
+    .on_timer = on_timer,
+    .on_broken = on_broken,
+};
+
+/* ---- what the stream asks ---- */
+
+static void send_head(struct side *s, const struct head *h)
+{
+    struct h1_up *u = up_of(s);
+
+    u->method = h->method;
+    u->wants_upgrade = h->upgrade.n > 0;
+    u->framing = h1_framing_request(h);
+    if (!h1_write_request(&u->conn->out, u->conn->pool->bufs, h, u->framing,
+                          u->config.keep_alive)) {
+        fail_soon(u, END_EXHAUSTED);
+        return;
+    }
+    conn_flush(u->conn);
+}
+
+static void send_data(struct side *s, struct buf *b)
+{
+    struct h1_up *u = up_of(s);
+
+    if (u->conn->is_broken) { /* the response is still being read */
+        buf_put(&b);
+        return;
+    }
+    u->queued += b->len;
+    if (!h1_write_data(&u->conn->out, u->conn->pool->bufs,
+                       u->is_tunnel ? H1_FRAME_CLOSE : u->framing, b)) {
+        fail_soon(u, END_EXHAUSTED);
+        return;
+    }
+    conn_flush(u->conn);
+}
+
+static void send_end(struct side *s, const struct fields *trailers)
+{
+    struct h1_up *u = up_of(s);
+
+    u->is_request_done = true;
+    if (u->is_tunnel) {
+        conn_shutdown(u->conn);
+        return;
+    }
+    if (!h1_write_end(&u->conn->out, u->conn->pool->bufs, u->framing, trailers)) {
+        fail_soon(u, END_EXHAUSTED);
+        return;
+    }
+    conn_flush(u->conn);
+    arm(u);
+}
+
+static void grant(struct side *s, uint64_t bytes)
+{
+    struct h1_up *u = up_of(s);
+
+    u->credit += bytes;
+    if (!u->is_busy && (u->state == UP_BODY || u->state == UP_TUNNEL))
+        loop_soon(u->conn->pool->loop, &u->resume);
+}
+
+static void reset(struct side *s, enum end_reason why)
+{
+    (void)why;
+    let_go(up_of(s), false);
+}
+
+static void detach(struct side *s)
+{
+    struct h1_up *u = up_of(s);
+
+    let_go(u, u->state == UP_DONE && u->is_request_done && !u->is_tunnel &&
+              u->response.keep_alive && u->config.keep_alive && u->conn->out.bytes == 0 &&
+              (!u->in || u->in->len == 0) && !u->conn->is_broken);
+}
+
+static void tunnel(struct side *s)
+{
+    struct h1_up *u = up_of(s);
+
+    u->is_tunnel = true;
+    arm(u);
+}
+
+static const struct side_ops up_ops = {
+    .send_head = send_head,
+    .send_data = send_data,
+    .send_end = send_end,
+    .grant = grant,
+    .reset = reset,
+    .detach = detach,
+    .tunnel = tunnel,
+};
+
+void h1_up_init(struct h1_up *u, struct stream *st, struct conn *c, bool is_reused,
+                const struct h1_up_config *config, h1_up_release_fn *release, void *arg)
+{
+    *u = (struct h1_up){
+        .side = { .ops = &up_ops, .stream = st, .can_pipe = c->ops->can_splice },
+        .conn = c,
+        .config = *config,
+        .release = release,
+        .release_arg = arg,
+        .state = UP_HEAD,
+        .is_reused = is_reused,
+    };
+    h1_gather_init(&u->gather);
+    task_init(&u->gone, on_gone);
+    task_init(&u->resume, on_resume);
+    conn_use(c, &up_user, u);
+}
+
+bool h1_up_died_idle(const struct h1_up *u)
+{
+    return u->is_reused && !u->is_byte_seen;
+}
