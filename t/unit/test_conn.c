@@ -32,7 +32,7 @@ START_TEST(test_connect_and_local)
     ck_assert(!u.c->is_client);
     struct ip local = conn_local(u.c);
     ck_assert_uint_eq(local.family, AF_INET);
-    struct sockaddr_in sin;
+    struct sockaddr_in sin = { .sin_port = 0 };
     socklen_t n = sizeof sin;
     ck_assert_int_eq(getpeername(peer, (struct sockaddr *)&sin, &n), 0);
     ck_assert_uint_eq(local.port, ntohs(sin.sin_port));
