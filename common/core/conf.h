@@ -1,0 +1,254 @@
+/* The configuration as the rest of rpd sees it.
+ *
+ *   files --conf_read--> conf_text --conf_build--> conf
+ *                          |  ^
+ *               bundle_seal|  |bundle_open        (bundle.h: master -> workers)
+ *
+ * conf_text is the files merged and expanded, each value with its place; it is all that a process
+ * without files needs to build the same conf. A conf is immutable. Everything in it (texts,
+ * lists) lives as long as it does; texts are NUL-terminated. */
+#ifndef RPD_CORE_CONF_H
+#define RPD_CORE_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "common/base/addr.h"
+#include "common/base/log.h"
+#include "common/base/vec.h"
+#include "common/core/report.h"
+#include "common/core/template.h"
+
+struct conf;
+
+/* ---- files ---- */
+
+struct conf_entry {
+    const char *kind;    /* "listener"; "defaults" sections have is_defaults set */
+    const char *name;    /* "" for [global] and defaults */
+    bool is_defaults;
+    bool is_section;     /* the header line itself; key and value are "" */
+    bool is_continued;   /* an indented line: continues the entry before */
+    bool is_bad;         /* the value could not be expanded (reported); value is "" */
+    const char *key, *value;
+    const char *file;    /* as the user named it or the include did */
+    const char *chain;   /* ", included from a.ini:3" or "" */
+    unsigned line;
+};
+
+/* A server name that was resolved, or could not be. */
+struct conf_resolved {
+    const char *name; /* "db.internal:5432" as written */
+    struct addr addr; /* len 0: did not resolve */
+};
+
+struct conf_text {
+    VEC(struct conf_entry) entries;
+    VEC(struct conf_resolved) resolved;
+    VEC(char *) memory; /* all strings above */
+};
+
+/* Reads `path` and what it includes, expands ${NAME}. Syntax errors go to the report; the rest is
+ * read on, so that conf_build of it finds the other mistakes in the same run. false when the
+ * report has errors. *text need not be initialised; conf_text_fini is due in any case. May block
+ * on files. */
+bool conf_read(struct conf_text *text, const char *path, struct report *report);
+/* Resolves the server names of `conf` into text->resolved (blocks on DNS). One that does not
+ * resolve is a warning, with `strict` an error. */
+void conf_resolve(struct conf_text *text, const struct conf *conf, struct report *report);
+/* What start-up checks beyond the text: log files and run_dir can be written. */
+void conf_check_system(const struct conf *conf, struct report *report);
+void conf_text_fini(struct conf_text *text);
+
+/* ---- values ---- */
+
+struct conf_origin {
+    const char *file;
+    const char *chain;
+    unsigned line; /* 0: a default */
+};
+
+enum conf_mode { CONF_MODE_HTTP, CONF_MODE_TCP };
+enum conf_balance { CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_LEAST_CONN };
+enum conf_protocol { CONF_PROTOCOL_HTTP1 };
+enum conf_send_proxy { CONF_SEND_PROXY_OFF, CONF_SEND_PROXY_V1, CONF_SEND_PROXY_V2 };
+enum conf_log_target { CONF_LOG_OFF, CONF_LOG_STDERR, CONF_LOG_STDOUT, CONF_LOG_SYSLOG,
+                       CONF_LOG_FILE };
+enum conf_log_format { CONF_FORMAT_COMBINED, CONF_FORMAT_JSON, CONF_FORMAT_CUSTOM };
+enum conf_host_header { CONF_HOST_PRESERVE, CONF_HOST_SERVER, CONF_HOST_VALUE };
+enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
+#define CONF_RETRY_CONNECT_FAILURE 1u /* bits of retry_on */
+
+struct conf_bind {
+    struct addr addr;
+    const char *text;
+    struct conf_origin origin;
+};
+struct conf_binds { struct conf_bind *v; size_t n; };
+struct conf_nets { struct net *v; size_t n; };
+
+struct conf_listener;
+struct conf_backend;
+struct conf_listeners { const struct conf_listener **v; size_t n; };
+
+struct conf_host {
+    struct slice name; /* lower case; for a wildcard what follows "*" with its dot */
+    bool is_wildcard;
+};
+struct conf_hosts { struct conf_host *v; size_t n; };
+
+struct conf_respond {
+    unsigned status; /* 0 = none */
+    struct template body; /* sent as text/plain; charset=utf-8 */
+};
+struct conf_redirect {
+    unsigned status; /* 301 302 303 307 308; 0 = none */
+    struct template location;
+};
+
+struct conf_field_rule {
+    enum conf_rule_op op;
+    struct slice name; /* as written */
+    struct template value; /* set and add */
+};
+struct conf_field_rules { struct conf_field_rule *v; size_t n; };
+
+struct conf_host_header_value {
+    enum conf_host_header how;
+    struct template value;
+};
+
+struct conf_log_format_value {
+    enum conf_log_format how;
+    struct template value; /* custom */
+};
+
+struct conf_server {
+    const char *name;  /* name=, or the address as written; unique within the backend */
+    const char *text;  /* the address as written */
+    struct addr addr;  /* len 0: the name did not resolve */
+    uint32_t weight;   /* 1..65535, before run-time changes */
+    uint32_t max_conns;/* 0: the backend's */
+    bool is_backup, is_down;
+    struct conf_origin origin;
+};
+struct conf_servers { struct conf_server *v; size_t n; };
+
+/* C types of the table's TYPE column. */
+#define CONF_C_BOOL bool
+#define CONF_C_COUNT uint32_t
+#define CONF_C_WORKERS uint32_t /* auto already counted */
+#define CONF_C_SIZE uint64_t
+#define CONF_C_DURATION uint32_t /* milliseconds */
+#define CONF_C_NAME const char * /* of a user or group */
+#define CONF_C_RUN_DIR const char *
+#define CONF_C_ERROR_LOG const char * /* see conf_log_target */
+#define CONF_C_ACCESS_LOG const char *
+#define CONF_C_INCLUDE const char * /* always "": the files are merged */
+#define CONF_C_LOG_LEVEL enum log_level
+#define CONF_C_LOG_FORMAT struct conf_log_format_value
+#define CONF_C_BINDS struct conf_binds
+#define CONF_C_MODE enum conf_mode
+#define CONF_C_NETS struct conf_nets
+#define CONF_C_BACKEND const struct conf_backend *
+#define CONF_C_LISTENERS struct conf_listeners
+#define CONF_C_HOSTS struct conf_hosts
+#define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */
+#define CONF_C_RESPOND struct conf_respond
+#define CONF_C_REDIRECT struct conf_redirect
+#define CONF_C_FIELD_RULES struct conf_field_rules
+#define CONF_C_HOST_HEADER struct conf_host_header_value
+#define CONF_C_RETRY_ON uint32_t
+#define CONF_C_ROUTE_LOG bool /* is the route's access log off */
+#define CONF_C_SERVERS struct conf_servers
+#define CONF_C_BALANCE enum conf_balance
+#define CONF_C_PROTOCOL enum conf_protocol
+#define CONF_C_SEND_PROXY enum conf_send_proxy
+
+#define SETTING(kind, field, key, TYPE, def, lo, hi, when, help) CONF_FIELD_##kind(TYPE, field)
+#define LATER(kind, key, help)
+#define SECTION(kind, is_named, help)
+#define CONF_SKIP(TYPE, field)
+#define CONF_TAKE(TYPE, field) CONF_C_##TYPE field;
+
+struct conf_global {
+    struct conf_origin origin;
+#define CONF_FIELD_global CONF_TAKE
+#define CONF_FIELD_listener CONF_SKIP
+#define CONF_FIELD_route CONF_SKIP
+#define CONF_FIELD_backend CONF_SKIP
+#include "common/core/settings.def"
+#undef CONF_FIELD_global
+#undef CONF_FIELD_listener
+};
+
+struct conf_listener {
+    const char *name;
+    size_t index; /* in conf->listeners */
+    struct conf_origin origin;
+#define CONF_FIELD_global CONF_SKIP
+#define CONF_FIELD_listener CONF_TAKE
+#include "common/core/settings.def"
+#undef CONF_FIELD_listener
+#undef CONF_FIELD_route
+};
+
+struct conf_route {
+    const char *name;
+    size_t index; /* file order, in conf->routes */
+    struct conf_origin origin;
+#define CONF_FIELD_listener CONF_SKIP
+#define CONF_FIELD_route CONF_TAKE
+#include "common/core/settings.def"
+#undef CONF_FIELD_route
+#undef CONF_FIELD_backend
+};
+
+struct conf_backend {
+    const char *name;
+    size_t index; /* in conf->backends */
+    struct conf_origin origin;
+#define CONF_FIELD_route CONF_SKIP
+#define CONF_FIELD_backend CONF_TAKE
+#include "common/core/settings.def"
+#undef CONF_FIELD_global
+#undef CONF_FIELD_listener
+#undef CONF_FIELD_route
+#undef CONF_FIELD_backend
+};
+
+#undef SETTING
+#undef LATER
+#undef SECTION
+#undef CONF_SKIP
+#undef CONF_TAKE
+
+struct conf {
+    struct conf_global global;
+    struct conf_listener *listeners;
+    size_t nlisteners;
+    struct conf_route *routes;
+    size_t nroutes;
+    struct conf_backend *backends;
+    size_t nbackends;
+    struct conf_route route_defaults; /* [defaults route]: what default_backend is served by */
+    struct conf_memory *memory; /* all that the pointers above lead to */
+};
+
+/* Validates all of the text and builds. NULL when the report has errors (those of conf_read
+ * included); warnings do not hinder. Server names are looked up in text->resolved: those that are
+ * not there have an address of length 0. The text may go afterwards. Needs no file, no name
+ * service and no privilege. */
+struct conf *conf_build(const struct conf_text *text, struct report *report);
+void conf_free(struct conf **conf);
+
+/* The target a log setting names. */
+enum conf_log_target conf_log_target(const char *setting);
+
+/* The running configuration as one rpd.ini, defaults filled in: conf_build of it gives the same. */
+void conf_print(const struct conf *conf, struct strbuf *out);
+
+enum conf_help_format { CONF_HELP_TEXT, CONF_HELP_MDOC, CONF_HELP_SAMPLE };
+/* The settings table: for --help-config, for rpd.ini(5) (mdoc), as a commented sample file. */
+void conf_help(enum conf_help_format format, struct strbuf *out);
+
+#endif

@@ -1,0 +1,199 @@
+/* What the configuration's own files share: the settings table as data, and building's state.
+ * Private to common/core/conf_*.c; everything else includes conf.h. */
+#ifndef RPD_CORE_CONF_IMPL_H
+#define RPD_CORE_CONF_IMPL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "common/base/arena.h"
+#include "common/base/hash.h"
+#include "common/base/vec.h"
+#include "common/core/conf.h"
+
+/* ---- the table ---- */
+
+#define SECTION(kind, is_named, help) CONF_KIND_##kind,
+#define SETTING(kind, field, key, TYPE, def, lo, hi, when, help)
+#define LATER(kind, key, help)
+enum conf_kind {
+#include "common/core/settings.def"
+    CONF_KIND_COUNT
+};
+#undef SECTION
+#undef SETTING
+#undef LATER
+
+/* Settings of one kind are fewer: they are bits of a mask. */
+#define CONF_SETTINGS_MAX 64
+
+struct conf_cursor;
+
+/* How values of one TYPE are read and written. */
+struct conf_type {
+    const char *name;     /* for the manual: "duration" */
+    size_t size;          /* of the field */
+    bool is_list;         /* commas and several lines; `parse` adds one item */
+    bool takes_empty;     /* an empty value is "none"; every list takes it */
+    bool takes_variables; /* else `$$` is made `$`, and `$name` is refused */
+    bool is_unprinted;    /* says nothing about what was built */
+    /* One value, or one item of a list, never empty. Reports what is wrong. */
+    void (*parse)(struct conf_cursor *c, struct slice text, void *field);
+    /* Cuts the next item of a list off; NULL: at commas. */
+    bool (*next_item)(struct slice *rest, struct slice *item);
+    /* What the field holds when there is no value; NULL: zero bytes. */
+    void (*clear)(void *field);
+    /* Items of a list; 0 or 1 for others that take an empty value; NULL: always 1. */
+    size_t (*count)(const void *field);
+    /* Item i as the file would have it. */
+    void (*print)(const void *field, size_t i, struct strbuf *out);
+};
+
+enum conf_when { CONF_WHEN_RELOAD, CONF_WHEN_RESTART };
+
+struct conf_setting {
+    enum conf_kind kind;
+    unsigned bit; /* its number within the kind */
+    const char *key;
+    const struct conf_type *type;
+    size_t offset; /* in struct conf_<kind> */
+    const char *def; /* NULL: required */
+    uint64_t min, max; /* max 0: none */
+    enum conf_when when;
+    const char *help;
+};
+
+struct conf_later {
+    enum conf_kind kind;
+    const char *key, *help;
+};
+
+struct conf_kind_info {
+    const char *name;
+    bool is_named;
+    size_t size; /* of struct conf_<kind> */
+    const char *help;
+};
+
+struct conf_later_section {
+    const char *name;
+    bool is_named;
+};
+
+extern const struct conf_kind_info conf_kinds[CONF_KIND_COUNT];
+extern const struct conf_setting conf_settings[];
+extern const size_t conf_nsettings;
+extern const struct conf_later conf_laters[];
+extern const size_t conf_nlaters;
+extern const struct conf_later_section conf_later_sections[];
+extern const size_t conf_nlater_sections;
+
+static inline void *conf_field(const struct conf_setting *s, void *section)
+{
+    return (char *)section + s->offset;
+}
+
+/* Routes of tcp listeners take few settings: is it one that only requests have? */
+bool conf_setting_is_http(const struct conf_setting *s);
+
+/* The rows' types, in conf_values.c and conf_lists.c. */
+#define CONF_TYPES(X)                                                                          \
+    X(BOOL) X(COUNT) X(WORKERS) X(SIZE) X(DURATION) X(NAME) X(RUN_DIR) X(ERROR_LOG)            \
+    X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS) X(BACKEND)    \
+    X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(FIELD_RULES) X(HOST_HEADER)         \
+    X(RETRY_ON) X(ROUTE_LOG) X(SERVERS) X(BALANCE) X(PROTOCOL) X(SEND_PROXY)
+#define CONF_DECLARE_TYPE(TYPE) extern const struct conf_type conf_type_##TYPE;
+CONF_TYPES(CONF_DECLARE_TYPE)
+#undef CONF_DECLARE_TYPE
+
+/* ---- building ---- */
+
+/* All that a conf's pointers lead to. */
+struct conf_memory {
+    struct arena arena;
+    VEC(struct template) templates;
+};
+
+/* A section of the text. */
+struct conf_section {
+    enum conf_kind kind;
+    bool is_defaults;
+    const char *name;
+    struct conf_origin origin;
+    size_t first, end; /* its entries, without the header */
+    void *target;      /* the struct conf_<kind> it fills */
+    size_t index;      /* among those of its kind */
+    bool is_refused;   /* of no good name or one that was there: checked and left out */
+    bool has_errors;   /* some value was refused */
+    uint64_t set;      /* bits of the settings it has itself */
+    uint64_t grown;    /* bits of the lists that are no longer the defaults' memory */
+};
+
+struct conf_builder {
+    const struct conf_text *text;
+    struct report *report;
+    struct conf *conf;
+    VEC(struct conf_section) sections;
+    void *defaults[CONF_KIND_COUNT];          /* struct conf_<kind>: what a section begins as */
+    uint64_t defaults_set[CONF_KIND_COUNT];   /* bits of what [defaults] sections set */
+    struct smap names[CONF_KIND_COUNT]; /* -> struct conf_section */
+    struct smap keys[CONF_KIND_COUNT];  /* -> struct conf_setting or conf_later */
+    struct smap resolved;               /* -> struct conf_resolved */
+    struct smap strings;                /* origins' texts, copied once */
+    unsigned suggestions_left; /* looking through thousands of names for each error costs */
+};
+
+/* The value being parsed. */
+struct conf_cursor {
+    struct conf_builder *b;
+    const struct conf_section *section;
+    const struct conf_setting *setting;
+    struct conf_origin origin;
+    bool is_fresh; /* nothing of this section is in the list yet: see conf_grow */
+};
+
+/* Memory of the conf being built, zeroed; aborts when memory ends. */
+void *conf_alloc(struct conf_builder *b, size_t n);
+struct slice conf_dup(struct conf_builder *b, struct slice s);
+/* `FILE:LINE: [section] key: message`. */
+void conf_value_error(struct conf_cursor *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void conf_value_warning(struct conf_cursor *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same about a whole section (`key` NULL) or about a key of it. */
+void conf_section_error(struct conf_builder *b, const struct conf_section *s, const char *key,
+                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void conf_section_warning(struct conf_builder *b, const struct conf_section *s, const char *key,
+                          const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* " (did you mean 'x'?)" or "". */
+const char *conf_did_you_mean(struct conf_builder *b, struct slice wrong,
+                              const char *const *names, size_t n);
+/* The section of that kind and name, or NULL, reported. */
+struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kind,
+                                       struct slice name);
+/* Room for one more of n elements. Arrays double; the first growth in a section copies, for the
+ * array is the defaults' until then. */
+void *conf_grow(struct conf_cursor *c, const void *v, size_t n, size_t size);
+/* Parses into memory that the conf frees; false when reported. */
+bool conf_parse_template(struct conf_cursor *c, struct slice source, struct template *t);
+
+static inline struct report_place conf_place(const struct conf_origin *o)
+{
+    return (struct report_place){ o->file, o->line, o->chain };
+}
+
+/* The place of an entry, its texts copied into the conf. */
+struct conf_origin conf_origin_of(struct conf_builder *b, const struct conf_entry *e);
+/* Bit of the setting with that field in the masks of its kind. */
+uint64_t conf_bit(enum conf_kind kind, size_t offset);
+/* Makes the field hold no value. */
+void conf_clear(const struct conf_type *type, void *field);
+
+/* References between sections that are in order each for itself: routes against listeners,
+ * addresses, names nobody uses. */
+void conf_check(struct conf_builder *b);
+
+/* The text of a value with `$` doubled, for printers. */
+void conf_print_escaped(struct strbuf *out, struct slice text);
+
+#endif

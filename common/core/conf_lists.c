@@ -1,0 +1,520 @@
+/* Settings of several values: how an item of each list TYPE is parsed and printed. Reached
+ * through the rows of the settings table only. */
+#include <inttypes.h>
+#include <string.h>
+#include "common/core/conf_impl.h"
+
+#define LIST_TYPE(T, ...)                                                                      \
+    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), .is_list = true,      \
+                                             .takes_empty = true, __VA_ARGS__ }
+
+/* "backend/server" is a name in the statistics segment: leave room for the backend's. */
+#define SERVER_NAME_MAX 100
+
+/* `count` of a list type: its field is a struct with a member n. */
+#define COUNT_OF(T)                                                                            \
+    static size_t count_##T(const void *field)                                                 \
+    {                                                                                          \
+        const CONF_C_##T *list = field;                                                        \
+        return list->n;                                                                        \
+    }
+
+/* The address of a name that was resolved; len 0 if it was not. */
+static struct addr resolved_addr(struct conf_cursor *c, struct slice text)
+{
+    const struct conf_resolved *r = smap_get(&c->b->resolved, text);
+
+    return r ? r->addr : (struct addr){ .len = 0 };
+}
+
+/* An address of the language; false when reported. */
+static bool parse_addr(struct conf_cursor *c, struct slice text, struct addr *addr)
+{
+    struct slice name;
+    enum addr_parse rc = addr_parse(text, addr, &name);
+
+    if (rc == ADDR_OK)
+        return true;
+    if (rc == ADDR_NAME) {
+        *addr = resolved_addr(c, text);
+        return true;
+    }
+    conf_value_error(c, "'%.*s': %s", SLICE_ARG(text), addr_parse_error(rc));
+    return false;
+}
+
+/* ---- bind ---- */
+
+static void parse_bind(struct conf_cursor *c, struct slice text, void *field)
+{
+    struct conf_binds *list = field;
+    struct addr addr;
+
+    if (!parse_addr(c, text, &addr))
+        return;
+    list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
+    list->v[list->n++] = (struct conf_bind){ addr, conf_dup(c->b, text).p, c->origin };
+}
+
+static void print_bind(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_binds *list = field;
+
+    conf_print_escaped(out, slice_str(list->v[i].text));
+}
+
+COUNT_OF(BINDS)
+LIST_TYPE(BINDS, .name = "list of addresses", .parse = parse_bind, .count = count_BINDS,
+          .print = print_bind);
+
+/* ---- networks ---- */
+
+static void parse_net(struct conf_cursor *c, struct slice text, void *field)
+{
+    struct conf_nets *list = field;
+    const char *why = "no network";
+    struct net net;
+
+    if (!net_parse(text, &net, &why)) {
+        conf_value_error(c, "'%.*s': %s", SLICE_ARG(text), why);
+        return;
+    }
+    list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
+    list->v[list->n++] = net;
+}
+
+static void print_net(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_nets *list = field;
+    const struct net *net = &list->v[i];
+    struct ip ip = { .family = net->family };
+    char text[ADDR_TEXT_MAX];
+
+    if (net->family == AF_UNIX) {
+        strbuf_adds(out, "unix");
+        return;
+    }
+    memcpy(ip.b, net->b, sizeof ip.b);
+    strbuf_add(out, slice_of(text, ip_format(&ip, text)));
+    strbuf_printf(out, "/%u", net->family == AF_INET ? net->bits - 96u : net->bits);
+}
+
+COUNT_OF(NETS)
+LIST_TYPE(NETS, .name = "list of networks", .parse = parse_net, .count = count_NETS,
+          .print = print_net);
+
+/* ---- listeners ---- */
+
+static void parse_listener(struct conf_cursor *c, struct slice text, void *field)
+{
+    struct conf_listeners *list = field;
+    struct conf_section *s = conf_find_section(c, CONF_KIND_listener, text);
+
+    if (!s)
+        return;
+    for (size_t i = 0; i < list->n; i++) {
+        if (list->v[i] == s->target) {
+            conf_value_error(c, "'%.*s' is named twice", SLICE_ARG(text));
+            return;
+        }
+    }
+    list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
+    list->v[list->n++] = s->target;
+}
+
+static void print_listener(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_listeners *list = field;
+
+    strbuf_adds(out, list->v[i]->name);
+}
+
+COUNT_OF(LISTENERS)
+LIST_TYPE(LISTENERS, .name = "list of listeners", .parse = parse_listener,
+          .count = count_LISTENERS, .print = print_listener);
+
+/* ---- hosts ---- */
+
+static bool is_host_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+/* Labels with a dot between any two; lower case. */
+static bool is_domain(struct slice name)
+{
+    char before = '.';
+
+    for (size_t i = 0; i < name.n; i++) {
+        if (!is_host_char(name.p[i]) && (name.p[i] != '.' || before == '.'))
+            return false;
+        before = name.p[i];
+    }
+    return name.n > 0 && name.n <= 253 && before != '.';
+}
+
+static bool is_ip_literal(struct slice name)
+{
+    struct ip ip;
+
+    return name.n > 2 && name.p[0] == '[' && name.p[name.n - 1] == ']' &&
+           ip_parse(slice_of(name.p + 1, name.n - 2), &ip) && ip.family == AF_INET6;
+}
+
+/* What is wrong with something that is no host. */
+static const char *host_error(struct slice text)
+{
+    if (slice_eq(text, SLICE("*")))
+        return "a route without host takes any";
+    if (slice_find(text, '/') < text.n)
+        return "a host, not a URL, belongs here";
+    if (slice_find(text, '*') < text.n)
+        return "a wildcard is written *.example.com";
+    if (slice_find(text, ':') < text.n)
+        return "a host is written without port";
+    return "no host: write api.example.com or *.example.com";
+}
+
+static void parse_host(struct conf_cursor *c, struct slice text, void *field)
+{
+    struct conf_hosts *list = field;
+    struct slice lower = conf_dup(c->b, text), name = lower;
+    char *p = (char *)(uintptr_t)lower.p;
+    bool is_wildcard = slice_starts(lower, SLICE("*."));
+
+    for (size_t i = 0; i < lower.n; i++)
+        p[i] = ascii_lower(p[i]);
+    /* The root's dot, as in a request for "example.com.". */
+    if (name.n > 1 && name.p[name.n - 1] == '.')
+        p[--name.n] = '\0';
+    if (is_wildcard)
+        name = slice_of(name.p + 1, name.n - 1);
+
+    struct slice domain = is_wildcard ? slice_of(name.p + 1, name.n - 1) : name;
+    if (!is_domain(domain) && (is_wildcard || !is_ip_literal(name))) {
+        conf_value_error(c, "'%.*s': %s", SLICE_ARG(text), host_error(text));
+        return;
+    }
+    list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
+    list->v[list->n++] = (struct conf_host){ name, is_wildcard };
+}
+
+static void print_host(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_hosts *list = field;
+
+    strbuf_adds(out, list->v[i].is_wildcard ? "*" : "");
+    strbuf_add(out, list->v[i].name);
+}
+
+COUNT_OF(HOSTS)
+LIST_TYPE(HOSTS, .name = "list of hosts", .parse = parse_host, .count = count_HOSTS,
+          .print = print_host);
+
+/* ---- field rules ---- */
+
+static const struct {
+    struct slice name;
+    enum conf_rule_op op;
+} rule_ops[] = {
+    { SLICE_INIT("set"), CONF_RULE_SET },
+    { SLICE_INIT("add"), CONF_RULE_ADD },
+    { SLICE_INIT("remove"), CONF_RULE_REMOVE },
+};
+#define NRULE_OPS (sizeof rule_ops / sizeof rule_ops[0])
+
+/* Framing and hop-by-hop fields belong to the codec (RFC 9110 7.6.1). */
+static const struct slice codec_fields[] = {
+    SLICE_INIT("Content-Length"), SLICE_INIT("Transfer-Encoding"), SLICE_INIT("Connection"),
+    SLICE_INIT("Keep-Alive"),     SLICE_INIT("Proxy-Connection"),  SLICE_INIT("TE"),
+    SLICE_INIT("Trailer"),        SLICE_INIT("Upgrade"),
+};
+
+/* Cuts the first word off; n 0: there is none. */
+static struct slice cut_word(struct slice *text)
+{
+    struct slice rest = slice_trim(*text);
+    size_t n = 0;
+
+    while (n < rest.n && rest.p[n] != ' ' && rest.p[n] != '\t')
+        n++;
+    *text = slice_trim(slice_of(rest.p + n, rest.n - n));
+    return slice_of(rest.p, n);
+}
+
+/* NRULE_OPS: none. */
+static size_t find_rule_op(struct slice word)
+{
+    size_t i = 0;
+
+    while (i < NRULE_OPS && !slice_eq(rule_ops[i].name, word))
+        i++;
+    return i;
+}
+
+static bool begins_rule(struct slice text)
+{
+    struct slice rest = text, word = cut_word(&rest);
+    size_t op = find_rule_op(word);
+
+    if (op == NRULE_OPS)
+        return false;
+
+    struct slice name = slice_of(rest.p, slice_find(rest, ':'));
+    if (rule_ops[op].op == CONF_RULE_REMOVE)
+        name = slice_trim(slice_of(rest.p, slice_find(rest, ',')));
+    else if (name.n == rest.n)
+        return false;
+    return slice_is_token(name);
+}
+
+/* A comma may belong to a field's value: only one before another rule parts two. */
+static bool next_rule(struct slice *rest, struct slice *item)
+{
+    struct slice all = slice_trim(*rest);
+
+    if (all.n == 0)
+        return false;
+    for (size_t i = 0; i < all.n; i++) {
+        if (all.p[i] == ',' && begins_rule(slice_of(all.p + i + 1, all.n - i - 1))) {
+            *item = slice_trim(slice_of(all.p, i));
+            *rest = slice_of(all.p + i + 1, all.n - i - 1);
+            return true;
+        }
+    }
+    *item = all;
+    *rest = slice_of(all.p + all.n, 0);
+    return true;
+}
+
+static bool rule_name_is_good(struct conf_cursor *c, struct slice name)
+{
+    if (!slice_is_token(name)) {
+        conf_value_error(c, "'%.*s' is no name of a field", SLICE_ARG(name));
+        return false;
+    }
+    if (slice_ieq(name, SLICE("Host"))) {
+        conf_value_error(c, "Host is set by host_header");
+        return false;
+    }
+    for (size_t i = 0; i < sizeof codec_fields / sizeof codec_fields[0]; i++) {
+        if (slice_ieq(name, codec_fields[i])) {
+            conf_value_error(c, "%s belongs to the connection: no rule can change it",
+                             codec_fields[i].p);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void parse_rule(struct conf_cursor *c, struct slice text, void *field)
+{
+    struct conf_field_rules *list = field;
+    struct conf_field_rule rule = { .op = CONF_RULE_SET };
+    struct slice rest = text, word = cut_word(&rest);
+    size_t op = find_rule_op(word);
+
+    if (op == NRULE_OPS) {
+        const char *names[] = { "set", "add", "remove" };
+
+        conf_value_error(c, "'%.*s' is none of `set Name: value`, `add Name: value`, "
+                         "`remove Name`%s", SLICE_ARG(word),
+                         conf_did_you_mean(c->b, word, names, NRULE_OPS));
+        return;
+    }
+    rule.op = rule_ops[op].op;
+
+    size_t colon = slice_find(rest, ':');
+    struct slice name = slice_trim(slice_of(rest.p, colon));
+    if (!rule_name_is_good(c, name))
+        return;
+    if ((colon < rest.n) != (rule.op != CONF_RULE_REMOVE)) {
+        conf_value_error(c, rule.op == CONF_RULE_REMOVE ? "`remove Name` takes no value"
+                                                        : "no `: value` after the field's name");
+        return;
+    }
+    if (rule.op != CONF_RULE_REMOVE &&
+        !conf_parse_template(c, slice_trim(slice_of(rest.p + colon + 1, rest.n - colon - 1)),
+                             &rule.value))
+        return;
+    rule.name = conf_dup(c->b, name);
+    list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
+    list->v[list->n++] = rule;
+}
+
+static void print_rule(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_field_rules *list = field;
+    const struct conf_field_rule *rule = &list->v[i];
+
+    for (size_t k = 0; k < NRULE_OPS; k++) {
+        if (rule_ops[k].op == rule->op)
+            strbuf_printf(out, "%s ", rule_ops[k].name.p);
+    }
+    strbuf_add(out, rule->name);
+    if (rule->op != CONF_RULE_REMOVE) {
+        strbuf_adds(out, rule->value.source.n > 0 ? ": " : ":");
+        strbuf_add(out, rule->value.source);
+    }
+}
+
+COUNT_OF(FIELD_RULES)
+LIST_TYPE(FIELD_RULES, .name = "list of rules", .takes_variables = true, .parse = parse_rule,
+          .next_item = next_rule, .count = count_FIELD_RULES, .print = print_rule);
+
+/* ---- servers ---- */
+
+enum server_option { SERVER_NAME, SERVER_WEIGHT, SERVER_MAX_CONNS, SERVER_BACKUP, SERVER_DOWN };
+
+static const struct {
+    const char *name;
+    enum server_option option;
+    bool takes_value;
+    uint64_t max; /* of a number */
+} server_options[] = {
+    { "name", SERVER_NAME, true, 0 },
+    { "weight", SERVER_WEIGHT, true, 65535 },
+    { "max_conns", SERVER_MAX_CONNS, true, 10000000 },
+    { "backup", SERVER_BACKUP, false, 0 },
+    { "down", SERVER_DOWN, false, 0 },
+};
+#define NSERVER_OPTIONS (sizeof server_options / sizeof server_options[0])
+
+static bool is_name(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (!is_host_char(ascii_lower(c)) && c != '.')
+            return false;
+    }
+    return s.n > 0;
+}
+
+static void take_server_option(struct conf_cursor *c, struct conf_server *server, size_t i,
+                               struct slice value)
+{
+    uint64_t number = 0;
+
+    if (server_options[i].max > 0 &&
+        (!slice_u64(value, &number) || number > server_options[i].max)) {
+        conf_value_error(c, "%s: '%.*s' is no number from 0 to %" PRIu64,
+                         server_options[i].name, SLICE_ARG(value), server_options[i].max);
+        return;
+    }
+    switch (server_options[i].option) {
+    case SERVER_NAME:
+        if (!is_name(value) || value.n > SERVER_NAME_MAX)
+            conf_value_error(c, "name: '%.*s' is no name: up to %d of A-Z a-z 0-9 _ . -",
+                             SLICE_ARG(value), SERVER_NAME_MAX);
+        server->name = conf_dup(c->b, value).p;
+        break;
+    case SERVER_WEIGHT:
+        server->weight = (uint32_t)number;
+        break;
+    case SERVER_MAX_CONNS:
+        server->max_conns = (uint32_t)number;
+        break;
+    case SERVER_BACKUP:
+        server->is_backup = true;
+        break;
+    case SERVER_DOWN:
+        server->is_down = true;
+        break;
+    }
+}
+
+static void unknown_server_option(struct conf_cursor *c, struct slice name)
+{
+    const char *names[NSERVER_OPTIONS];
+
+    for (size_t i = 0; i < NSERVER_OPTIONS; i++)
+        names[i] = server_options[i].name;
+    conf_value_error(c, "'%.*s' is none of name=, weight=, max_conns=, backup, down%s",
+                     SLICE_ARG(name), conf_did_you_mean(c->b, name, names, NSERVER_OPTIONS));
+}
+
+static void parse_server_options(struct conf_cursor *c, struct conf_server *server,
+                                 struct slice rest)
+{
+    unsigned seen = 0;
+
+    while (rest.n > 0) {
+        struct slice word = cut_word(&rest);
+        size_t equals = slice_find(word, '='), i = 0;
+        struct slice name = slice_of(word.p, equals);
+        bool has_value = equals < word.n;
+
+        while (i < NSERVER_OPTIONS && !slice_eq(slice_str(server_options[i].name), name))
+            i++;
+        if (i == NSERVER_OPTIONS) {
+            unknown_server_option(c, name);
+        } else if (has_value != server_options[i].takes_value) {
+            conf_value_error(c, "'%s' %s", server_options[i].name,
+                             has_value ? "takes no value" : "needs a value: write it with '='");
+        } else if (seen & 1u << i) {
+            conf_value_error(c, "'%s' is given twice", server_options[i].name);
+        } else {
+            seen |= 1u << i;
+            take_server_option(c, server, i,
+                               has_value ? slice_of(word.p + equals + 1, word.n - equals - 1)
+                                         : SLICE_NONE);
+        }
+    }
+}
+
+static bool server_addr_is_good(struct conf_cursor *c, struct slice text, struct addr *addr)
+{
+    if (slice_starts(text, SLICE("srv:"))) {
+        conf_value_error(c, "'srv:' is not supported yet");
+        return false;
+    }
+    if (!parse_addr(c, text, addr))
+        return false;
+    if (*text.p == ':') {
+        conf_value_error(c, "'%.*s' names no host to connect to", SLICE_ARG(text));
+        return false;
+    }
+    return true;
+}
+
+static void parse_server(struct conf_cursor *c, struct slice text, void *field)
+{
+    struct conf_servers *list = field;
+    struct slice rest = text, word = cut_word(&rest);
+    struct conf_server server = { .weight = 1, .origin = c->origin };
+
+    if (!server_addr_is_good(c, word, &server.addr))
+        return;
+    server.text = conf_dup(c->b, word).p;
+    parse_server_options(c, &server, rest);
+    if (!server.name) {
+        server.name = server.text;
+        if (word.n > SERVER_NAME_MAX)
+            conf_value_error(c, "give it a name=: the address is longer than %d characters",
+                             SERVER_NAME_MAX);
+    }
+    list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
+    list->v[list->n++] = server;
+}
+
+static void print_server(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_servers *list = field;
+    const struct conf_server *s = &list->v[i];
+
+    conf_print_escaped(out, slice_str(s->text));
+    /* A name made from the address is made again: "10.0.0.1:80#2" is none to write. */
+    if (strcmp(s->name, s->text) != 0 && !strchr(s->name, '#'))
+        strbuf_printf(out, " name=%s", s->name);
+    if (s->weight != 1)
+        strbuf_printf(out, " weight=%" PRIu32, s->weight);
+    if (s->max_conns != 0)
+        strbuf_printf(out, " max_conns=%" PRIu32, s->max_conns);
+    strbuf_adds(out, s->is_backup ? " backup" : "");
+    strbuf_adds(out, s->is_down ? " down" : "");
+}
+
+COUNT_OF(SERVERS)
+LIST_TYPE(SERVERS, .name = "list of servers", .parse = parse_server, .count = count_SERVERS,
+          .print = print_server);

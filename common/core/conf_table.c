@@ -1,0 +1,82 @@
+/* settings.def as data. Parser, printer, help and manual are driven by it. */
+#include "common/core/conf_impl.h"
+
+const struct conf_kind_info conf_kinds[CONF_KIND_COUNT] = {
+#define SECTION(kind, is_named, help)                                                          \
+    [CONF_KIND_##kind] = { #kind, is_named, sizeof(struct conf_##kind), help },
+#define SETTING(kind, field, key, TYPE, def, lo, hi, when, help)
+#define LATER(kind, key, help)
+#include "common/core/settings.def"
+#undef SECTION
+#undef SETTING
+};
+
+/* Settings counted; FIRST_x is the number of the first one of section x. */
+enum setting_number {
+#define SECTION(kind, is_named, help) FIRST_##kind, BEFORE_##kind = FIRST_##kind - 1,
+#define SETTING(kind, field, key, TYPE, def, lo, hi, when, help) NUMBER_##kind##_##field,
+#include "common/core/settings.def"
+#undef SECTION
+#undef SETTING
+    SETTING_COUNT
+};
+_Static_assert(SETTING_COUNT - FIRST_backend < CONF_SETTINGS_MAX, "a mask per kind");
+_Static_assert(FIRST_backend < CONF_SETTINGS_MAX, "a mask per kind");
+
+const struct conf_setting conf_settings[] = {
+#define SECTION(kind, is_named, help)
+#define SETTING(kind_, field, key_, TYPE, def_, lo, hi, when_, help_)                          \
+    { .kind = CONF_KIND_##kind_,                                                               \
+      .bit = NUMBER_##kind_##_##field - FIRST_##kind_,                                         \
+      .key = key_,                                                                             \
+      .type = &conf_type_##TYPE,                                                               \
+      .offset = offsetof(struct conf_##kind_, field),                                          \
+      .def = def_,                                                                             \
+      .min = lo,                                                                               \
+      .max = hi,                                                                               \
+      .when = CONF_WHEN_##when_,                                                               \
+      .help = help_ },
+#include "common/core/settings.def"
+#undef SETTING
+};
+const size_t conf_nsettings = sizeof conf_settings / sizeof conf_settings[0];
+
+#undef LATER
+const struct conf_later conf_laters[] = {
+#define SETTING(kind, field, key, TYPE, def, lo, hi, when, help)
+#define LATER(kind, key, help) { CONF_KIND_##kind, key, help },
+#include "common/core/settings.def"
+#undef SECTION
+#undef SETTING
+#undef LATER
+};
+const size_t conf_nlaters = sizeof conf_laters / sizeof conf_laters[0];
+
+const struct conf_later_section conf_later_sections[] = {
+#define LATER_SECTION(kind, is_named) { #kind, is_named },
+#include "common/core/sections_later.def"
+#undef LATER_SECTION
+};
+const size_t conf_nlater_sections = sizeof conf_later_sections / sizeof conf_later_sections[0];
+
+bool conf_setting_is_http(const struct conf_setting *s)
+{
+    static const size_t of_sessions[] = {
+        offsetof(struct conf_route, listener),
+        offsetof(struct conf_route, backend),
+        offsetof(struct conf_route, timeout_connect_ms),
+        offsetof(struct conf_route, timeout_response_ms),
+        offsetof(struct conf_route, timeout_stream_ms),
+        offsetof(struct conf_route, retries),
+        offsetof(struct conf_route, retry_on),
+        offsetof(struct conf_route, access_log),
+    };
+
+    if (s->kind != CONF_KIND_route)
+        return false;
+    for (size_t i = 0; i < sizeof of_sessions / sizeof of_sessions[0]; i++) {
+        if (s->offset == of_sessions[i])
+            return false;
+    }
+    return true;
+}
