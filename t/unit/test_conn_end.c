@@ -194,7 +194,9 @@ START_TEST(test_pool_fini_with_lingering)
     linger();
     spin(1);
     ck_assert_uint_eq(pool.used, 1);
-    /* teardown closes it, without callbacks */
+    conn_pool_fini(&pool);
+    ck_assert_uint_eq(pool.used, 0);
+    ck_assert_uint_eq(u.gone, 1); /* its user's counts end, too */
 }
 END_TEST
 

@@ -124,7 +124,6 @@ void conn_pool_fini(struct conn_pool *p)
             struct conn *c = &slab->conns[i];
             if (c->fd < 0)
                 continue;
-            c->is_lingering = false;
             bury(c);
         }
     }

@@ -98,7 +98,8 @@ struct conn {
 };
 
 void conn_pool_init(struct conn_pool *p, struct loop *loop, struct buf_pool *bufs);
-/* Closes what is still open or lingering, without callbacks. Before loop_fini, not within it. */
+/* Closes what is still open or lingering; of callbacks only on_gone comes. Before loop_fini, not
+ * within it. */
 void conn_pool_fini(struct conn_pool *p);
 
 /* Takes over an accepted, non-blocking socket. NULL with errno (the fd is then closed). */
