@@ -239,6 +239,9 @@ struct conf {
  * not there have an address of length 0. The text may go afterwards. Needs no file, no name
  * service and no privilege. */
 struct conf *conf_build(const struct conf_text *text, struct report *report);
+/* The same, but never NULL: with errors it is good for conf_resolve and conf_check_system only,
+ * which then find their mistakes in the same run. */
+struct conf *conf_build_partial(const struct conf_text *text, struct report *report);
 void conf_free(struct conf **conf);
 
 /* The target a log setting names. */

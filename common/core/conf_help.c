@@ -211,15 +211,15 @@ static void sample_setting(const struct conf_setting *s, struct strbuf *out)
 
     strbuf_printf(out, "\n; %s", s->help);
     if (s->when == CONF_WHEN_RESTART)
-        strbuf_adds(out, " (only a restart changes it)");
+        strbuf_adds(out, "\n; (only a restart changes it)");
     strbuf_printf(out, "\n%s%s =%s%s\n", value ? "" : ";", s->key, *text ? " " : "", text);
 }
 
 static void help_sample(struct strbuf *out)
 {
     strbuf_adds(out,
-                "; rpd.ini: every setting with its default. `rpd -t` checks a file, `man rpd.ini`"
-                " explains it.\n"
+                "; rpd.ini: every setting with its default. `rpd -t` checks a file; rpd.ini(5) "
+                "explains it.\n"
                 "; A line may be continued by indented ones; `;` or `#` begins a comment line.\n"
                 "; [defaults listener], [defaults route] and [defaults backend] set what sections"
                 " of that type begin\n"

@@ -189,6 +189,18 @@ uint64_t conf_bit(enum conf_kind kind, size_t offset);
 /* Makes the field hold no value. */
 void conf_clear(const struct conf_type *type, void *field);
 
+/* Is it a listener, route or backend, not [global] or [defaults]? */
+static inline bool conf_is_object(const struct conf_section *s)
+{
+    return conf_kinds[s->kind].is_named && !s->is_defaults;
+}
+
+/* Steps of building, in this order; values are parsed after the third. */
+void conf_find_sections(struct conf_builder *b);
+/* Fills the maps of names: references may point forwards. */
+void conf_name_sections(struct conf_builder *b);
+/* Makes the conf's arrays and each section's place in them; b->defaults is there already. */
+void conf_place_sections(struct conf_builder *b);
 /* References between sections that are in order each for itself: routes against listeners,
  * addresses, names nobody uses. */
 void conf_check(struct conf_builder *b);
