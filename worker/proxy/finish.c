@@ -46,6 +46,14 @@ bool exchange_rules(const struct exchange *x, const struct conf_field_rules *rul
     return rules_apply(rules, f, &v, f->arena);
 }
 
+void proxy_count_shed(struct proxy *p, enum end_reason why)
+{
+    if (why == END_EXHAUSTED)
+        stat_inc(&p->stats->shed_memory);
+    else if (why == END_NO_DESCRIPTORS)
+        stat_inc(&p->stats->shed_descriptors);
+}
+
 static void count_status(struct stats_route *r, unsigned status)
 {
     switch (status / 100) {
@@ -110,6 +118,7 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     count_route(x, down, p->loop.now_us - x->began_us);
     stat_inc(&x->listener->stats->requests_total);
     stat_inc(&p->stats->requests);
+    proxy_count_shed(p, x->end);
     log_line(x);
     if (x->spool)
         spool_fini(x->spool);

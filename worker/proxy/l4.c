@@ -76,6 +76,7 @@ static void count(const struct session *s, enum end_reason why)
 
     stat_inc(&s->listener->stats->requests_total);
     stat_inc(&s->proxy->stats->requests);
+    proxy_count_shed(s->proxy, why);
     if (!r)
         return;
     stat_dec(&r->active);
@@ -171,7 +172,6 @@ static bool flow_run(struct session *s, struct flow *f)
             f->is_eof = true;
             conn_shutdown(f->to);
         } else if (errno == ENOBUFS) {
-            stat_inc(&s->proxy->stats->shed_memory);
             session_end(s, END_EXHAUSTED);
             return false;
         } else if (errno != EAGAIN) {
@@ -243,7 +243,6 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
 
     assert(!is_reused);
     s->server = c;
-    s->server_name = strdup(r->server->name);
     s->in = (struct flow){ .from = s->client, .to = c };
     s->out = (struct flow){ .from = c, .to = s->client };
     conn_use(c, &session_user, s);
@@ -262,8 +261,19 @@ static void on_failed(struct up_request *r, enum end_reason why)
     session_end(CONTAINER(r, struct session, up), why);
 }
 
-static const struct up_request_ops session_up_ops = { .on_ready = on_ready,
-                                                      .on_failed = on_failed };
+static void on_chosen(struct up_request *r, const struct server *server)
+{
+    struct session *s = CONTAINER(r, struct session, up);
+
+    free(s->server_name);
+    s->server_name = strdup(server->name);
+}
+
+static const struct up_request_ops session_up_ops = {
+    .on_chosen = on_chosen,
+    .on_ready = on_ready,
+    .on_failed = on_failed,
+};
 
 /* No server to go to, or no memory to remember it in. */
 static void refuse(struct listener *l, struct conn *c, struct buf *first)

@@ -8,7 +8,6 @@
 #define DRAIN_MAX 65536
 
 static const struct stream_ops l7_stream_ops;
-static const struct up_request_ops l7_up_ops;
 
 static struct exchange *exchange_of(struct stream *st)
 {
@@ -198,7 +197,6 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
 
     h1_up_init(&x->h1_up, &x->stream, c, is_reused, &config, release_conn, x);
     up = x->stream.up = &x->h1_up.side;
-    x->server_name = arena_dup(&x->stream.arena, slice_str(s->name)).p;
     x->connect_us = r->connect_us;
     x->sent_us = x->proxy->loop.now_us;
     if (!host_for_server(x, &head)) {
@@ -220,6 +218,13 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
     }
 }
 
+static void on_chosen(struct up_request *r, const struct server *s)
+{
+    struct exchange *x = CONTAINER(r, struct exchange, up);
+
+    x->server_name = arena_dup(&x->stream.arena, slice_str(s->name)).p;
+}
+
 static void on_failed(struct up_request *r, enum end_reason why)
 {
     struct exchange *x = CONTAINER(r, struct exchange, up);
@@ -228,7 +233,11 @@ static void on_failed(struct up_request *r, enum end_reason why)
     fail(x, why);
 }
 
-static const struct up_request_ops l7_up_ops = { .on_ready = on_ready, .on_failed = on_failed };
+static const struct up_request_ops l7_up_ops = {
+    .on_chosen = on_chosen,
+    .on_ready = on_ready,
+    .on_failed = on_failed,
+};
 
 /* Changes the head for good, then asks for a server. */
 static void forward(struct exchange *x, const struct conf_backend *backend)
@@ -540,7 +549,8 @@ static void on_bad(struct stream *st, struct side *s, enum end_reason why)
     struct exchange *x = exchange_of(st);
 
     (void)s;
-    stat_inc(&x->listener->stats->bad_requests);
+    if (why != END_EXHAUSTED)
+        stat_inc(&x->listener->stats->bad_requests);
     fail(x, why);
 }
 

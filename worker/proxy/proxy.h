@@ -54,6 +54,9 @@ extern const struct http_service_ops l7_service_ops;
 /* Gives the memory of finished ones back; none may be in progress. */
 void exchanges_fini(struct proxy *p);
 
+/* Counts a stream or session that was given up for want of memory or descriptors. */
+void proxy_count_shed(struct proxy *p, enum end_reason why);
+
 /* tcp: a session from an accepted conn to the route's backend (l4.c); `first` are bytes read
  * already or NULL. Takes both over. */
 void session_start(struct listener *l, struct conn *c, struct buf *first);

@@ -30,6 +30,7 @@ struct server {
     uint32_t refs;               /* the backend's, and one a request */
     bool is_backup;
     bool is_removed;
+    uint64_t logged_us;          /* last failure in the error log: one a second is enough */
     struct list idle;            /* struct idle_conn, the last used first */
     struct stats_server *stats;
     struct stats_server_shared *shared;
@@ -79,6 +80,8 @@ void up_close_idle(struct up *u);
 struct up_request;
 
 struct up_request_ops {
+    /* A server was chosen, for the log: told before it is known whether it can be reached. */
+    void (*on_chosen)(struct up_request *r, const struct server *s);
     /* A connection; the request's server is set. May come from within up_begin and up_again. */
     void (*on_ready)(struct up_request *r, struct conn *c, bool is_reused);
     /* No connection is to be had: NO_SERVER, QUEUE_*, CONNECT_*, EXHAUSTED. Ended already. */

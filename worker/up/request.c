@@ -6,6 +6,7 @@
 #include "worker/io/proxy_header.h"
 
 #define QUEUE_TICK_US 10000
+#define LOG_EVERY_US 1000000
 
 static void attempt(struct up_request *r);
 
@@ -40,10 +41,16 @@ static void fail(struct up_request *r, enum end_reason why)
     loop_soon(loop_of(r), &r->fail);
 }
 
-static void note_error(struct server *s, enum server_error error)
+static void note_error(struct server *s, enum server_error error, enum end_reason why)
 {
+    uint64_t now = s->backend->up->loop->now_us;
+
     stat_set(&s->shared->last_error, error);
     stat_set(&s->shared->last_error_at, clock_wall_us());
+    if (s->logged_us && now - s->logged_us < LOG_EVERY_US)
+        return;
+    s->logged_us = now;
+    log_warnx("backend %s: server %s: %s", s->backend->name, s->name, end_reason_text(why));
 }
 
 static enum server_error error_of(enum end_reason why)
@@ -71,7 +78,7 @@ static void count_failure(struct server *s, enum end_reason why)
     if (error == SERVER_ERROR_NONE)
         return; /* not the server's fault */
     stat_inc(&s->stats->failures);
-    note_error(s, error);
+    note_error(s, error, why);
     if (why == END_CONNECT_REFUSED || why == END_CONNECT_FAILED || why == END_CONNECT_TIMEOUT)
         stat_inc(&s->stats->connect_errors);
     if (why == END_CONNECT_TIMEOUT || why == END_SERVER_TIMEOUT || why == END_SERVER_WRITE_TIMEOUT)
@@ -131,6 +138,7 @@ static enum end_reason connect_reason(int error)
         return END_CONNECT_TIMEOUT;
     case EMFILE:
     case ENFILE:
+        return END_NO_DESCRIPTORS;
     case ENOMEM:
     case ENOBUFS:
         return END_EXHAUSTED;
@@ -142,9 +150,8 @@ static enum end_reason connect_reason(int error)
 static void connect_failed(struct up_request *r, enum end_reason why)
 {
     conn_close(&r->conn);
-    if (why == END_EXHAUSTED)
-        stat_inc(&r->backend->up->stats->shed_descriptors);
-    if (!up_again(r, why, false)) {
+    /* For want of our own resources another server would not do better. */
+    if (why == END_EXHAUSTED || why == END_NO_DESCRIPTORS || !up_again(r, why, false)) {
         count_failure(r->server, why);
         leave_server(r);
         fail(r, why);
@@ -215,6 +222,7 @@ static void go(struct up_request *r, struct server *s, bool can_reuse)
 
     r->server = s;
     r->connect_us = 0;
+    r->ops->on_chosen(r, s);
     if (can_reuse)
         c = server_idle_get(s);
     if (c)
