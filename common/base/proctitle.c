@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,9 +13,9 @@
 
 #define COMM_MAX 16 /* what PR_SET_NAME takes, NUL included */
 
-/* Where ps(1) reads this process's title. */
+/* Where ps(1) reads this process's title, and the copy of what was there. */
 static struct {
-    char *start;
+    char *start, *copy;
     size_t room;
 } title;
 
@@ -24,18 +25,18 @@ static char *extend(char *end, char *s)
     return s == end ? s + strlen(s) + 1 : end;
 }
 
-/* Replaces each string by a copy. */
-static void copy_strings(char **v)
+/* The same string in the copy; those elsewhere stay. */
+static char *moved(char *s)
 {
-    for (; *v; v++)
-        *v = xstrdup(*v);
+    size_t at = (size_t)((uintptr_t)s - (uintptr_t)title.start);
+
+    return at < title.room ? title.copy + at : s;
 }
 
 void proctitle_init(int argc, char **argv)
 {
-    char *end;
     size_t n = 0;
-    char **env;
+    char *end, *slash, **env;
 
     if (argc < 1 || !argv[0])
         return;
@@ -46,17 +47,19 @@ void proctitle_init(int argc, char **argv)
         end = extend(end, environ[n++]);
     title.start = argv[0];
     title.room = (size_t)(end - argv[0]);
+    title.copy = xmalloc(title.room);
+    memcpy(title.copy, title.start, title.room);
 
-    copy_strings(argv);
+    for (int i = 0; i < argc; i++)
+        argv[i] = moved(argv[i]);
     env = xcalloc(n + 1, sizeof *env);
     for (size_t i = 0; i < n; i++)
-        env[i] = xstrdup(environ[i]);
+        env[i] = moved(environ[i]);
     environ = env;
     /* error(3), syslog(3) and warn(3) read these, which pointed into argv[0]. */
+    slash = strrchr(argv[0], '/');
     program_invocation_name = argv[0];
-    program_invocation_short_name = strrchr(argv[0], '/');
-    program_invocation_short_name =
-        program_invocation_short_name ? program_invocation_short_name + 1 : argv[0];
+    program_invocation_short_name = slash ? slash + 1 : argv[0];
 }
 
 void proctitle_set(const char *fmt, ...)
