@@ -6,6 +6,7 @@
 #include <execinfo.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -33,12 +34,6 @@ static const struct {
 };
 
 #define FATAL_COUNT (sizeof fatal / sizeof fatal[0])
-
-/* What a handler needs and cannot be given. A stack of its own, for when the other ran out. */
-static struct {
-    const char *process;
-    _Alignas(16) char stack[STACK_SIZE];
-} crash;
 
 /* Appends, cutting at cap. */
 static size_t put(char *line, size_t n, size_t cap, const char *text)
@@ -78,7 +73,7 @@ static void write_line(int fd, int signo, const siginfo_t *info)
     (void)clock_iso8601_utc(when, clock_wall_us());
     n = put(line, 0, cap, when);
     n = put(line, n, cap, " error ");
-    n = put(line, n, cap, crash.process);
+    n = put(line, n, cap, log_process_name());
     n = put(line, n, cap, "[");
     n = put_number(line, n, cap, (unsigned long)getpid(), 10);
     n = put(line, n, cap, "]: dies of ");
@@ -110,20 +105,33 @@ static void on_fatal(int signo, siginfo_t *info, void *context)
     (void)raise(signo);
 }
 
+/* A stack of their own for the handlers, for when the other ran out. Inherited over fork. */
+static void set_stack(void)
+{
+    stack_t stack;
+
+    if (sigaltstack(NULL, &stack) < 0 || !(stack.ss_flags & SS_DISABLE))
+        return;
+    stack = (stack_t){ .ss_size = STACK_SIZE };
+    stack.ss_sp = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack.ss_sp != MAP_FAILED)
+        (void)sigaltstack(&stack, NULL);
+}
+
 void backtrace_install(const char *process)
 {
-    stack_t stack = { .ss_sp = crash.stack, .ss_size = sizeof crash.stack };
     struct sigaction action = {
         .sa_sigaction = on_fatal,
         .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND,
     };
     void *frame;
 
-    crash.process = process;
+    log_process(process);
     /* The first call loads libgcc, which allocates: not in the handler. */
     (void)backtrace(&frame, 1);
-    (void)sigaltstack(&stack, NULL);
-    sigemptyset(&action.sa_mask);
+    set_stack();
+    (void)sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < FATAL_COUNT; i++)
         (void)sigaction(fatal[i].signo, &action, NULL);
 }

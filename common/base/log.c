@@ -47,6 +47,11 @@ void log_process(const char *process)
     log_root.process = process;
 }
 
+const char *log_process_name(void)
+{
+    return log_root.process;
+}
+
 int log_fd(void)
 {
     return log_root.fd;

@@ -23,6 +23,7 @@ enum log_target {
  * "worker 0"). The fd stays the caller's. May be called again (log rotation). */
 void log_open(enum log_target target, int fd, enum log_level level, const char *process);
 void log_process(const char *process);
+const char *log_process_name(void);
 /* Where lines go: the descriptor of log_open, 2 before it and with syslog. */
 int log_fd(void);
 bool log_enabled(enum log_level level);
