@@ -57,6 +57,8 @@ static enum end_reason add_trailer(struct trailer_parse *t)
     struct h1_body *b = t->body;
     enum field_id id = field_lookup(t->name);
 
+    if (t->name.n == 0) /* llhttp lets it pass */
+        return END_BAD_FRAMING;
     if (++t->count > TRAILERS_MAX)
         return END_HEADER_TOO_LARGE;
     if (!field_may_trail(id))

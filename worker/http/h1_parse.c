@@ -110,6 +110,8 @@ static int field_complete(struct parse *p)
 
     if (++p->count > FIELDS_MAX)
         return refuse(p, p->is_request ? END_HEADER_TOO_LARGE : END_RESPONSE_HEADER_TOO_LARGE);
+    if (p->name.n == 0) /* llhttp lets it pass */
+        return refuse(p, END_BAD_REQUEST);
     p->value = slice_trim(p->value);
     if (see_field(p, id) && !fields_add(&p->head->fields, id, p->name, p->value))
         return refuse(p, END_EXHAUSTED);
