@@ -1,67 +1,15 @@
-/* HTTP/1 towards clients: reads requests one by one, opens a stream for each, writes what the
- * stream answers. Called by the listeners; never routes and never answers by itself but when no
- * stream can be had.
- *
- *   IDLE -> HEAD -> BODY -> ANSWER -> IDLE ...      ANSWER: the request is in, its answer is not out
- *                        -> TUNNEL                  any -> closed
- */
-#include "worker/http/h1_down.h"
+/* HTTP/1 towards clients: the connection's life, and the way in: reads requests one by one and
+ * opens a stream for each. Called by the listeners; never routes and never answers by itself but
+ * when no stream can be had. See h1_down_impl.h. */
+#include "worker/http/h1_down_impl.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include "common/core/stats.h"
-#include "worker/http/h1_gather.h"
 
 #define SPLICE_MIN 65536
 #define DOWN_SLAB 32
-
-enum down_state { DOWN_IDLE, DOWN_HEAD, DOWN_BODY, DOWN_ANSWER, DOWN_TUNNEL };
-
-/* What only a request in progress needs: in its stream's arena. */
-struct exchange_state {
-    llhttp_t parser;
-    struct h1_body body;
-};
-
-struct h1_down {
-    struct side side;
-    struct conn *conn;
-    struct http_service *svc;
-    struct h1_down_pool *pool;
-    struct list link;          /* in pool->open; in the free list `next` alone */
-    struct buf *in;            /* bytes read, not yet consumed */
-    struct h1_gather gather;
-    struct task task;          /* does what `later` says */
-    struct exchange_state *ex;
-    uint64_t credit;           /* request body bytes that may be delivered */
-    uint64_t queued;           /* response body bytes in conn->out not yet reported */
-    uint8_t state;
-    uint8_t framing;           /* of the response */
-    uint8_t later;             /* LATER_ bits */
-    bool is_head_sent : 1;     /* the final response's */
-    bool is_response_done : 1; /* send_end was called */
-    bool is_request_done : 1;
-    bool must_close : 1;
-    bool is_busy : 1;
-    bool is_eof_told : 1;
-    bool is_bulk : 1;
-    bool is_first : 1;         /* no request has come yet */
-};
-
-/* What must not be done within the stream's or the conn's call; in this order. */
-enum { LATER_SHED = 1, LATER_RESET = 2, LATER_ANSWERED = 4, LATER_READ = 8 };
-
-static struct h1_down *down_of(struct side *s)
-{
-    return CONTAINER(s, struct h1_down, side);
-}
-
-static void later(struct h1_down *d, unsigned what)
-{
-    d->later |= (uint8_t)what;
-    loop_soon(d->conn->pool->loop, &d->task);
-}
 
 /* ---- memory ---- */
 
@@ -133,8 +81,7 @@ static void closed(void *svc)
     s->ops->closed(s);
 }
 
-/* At once: nobody is there to hear more. */
-static void close_now(struct h1_down *d)
+void h1_down_close(struct h1_down *d)
 {
     struct http_service *svc = d->svc;
 
@@ -143,27 +90,32 @@ static void close_now(struct h1_down *d)
     closed(svc);
 }
 
-/* After what is queued has left. */
-static void close_gently(struct h1_down *d)
+void h1_down_close_reset(struct h1_down *d)
+{
+    struct http_service *svc = d->svc;
+
+    conn_reset(&d->conn);
+    down_free(d);
+    closed(svc);
+}
+
+void h1_down_close_gently(struct h1_down *d)
 {
     conn_linger(&d->conn, closed, d->svc);
     down_free(d);
 }
 
-/* The client is gone: the stream, if any, is told first. */
-static void gone(struct h1_down *d, enum end_reason why)
+void h1_down_gone(struct h1_down *d, enum end_reason why)
 {
     struct stream *st = d->side.stream;
 
     d->side.stream = NULL;
     if (st)
         st->ops->on_reset(st, &d->side, why);
-    close_now(d);
+    h1_down_close(d);
 }
 
-/* ---- timers: whose turn is it? ---- */
-
-static void arm(struct h1_down *d)
+void h1_down_arm(struct h1_down *d)
 {
     const struct http_limits *l = &d->svc->limits;
     struct conn *c = d->conn;
@@ -190,9 +142,9 @@ static const char exhausted[] =
 static void refuse(struct h1_down *d)
 {
     if (bufq_add(&d->conn->out, d->conn->pool->bufs, SLICE(exhausted)))
-        close_gently(d);
+        h1_down_close_gently(d);
     else
-        close_now(d);
+        h1_down_close(d);
 }
 
 static bool open_stream(struct h1_down *d)
@@ -387,13 +339,13 @@ static void on_eof(struct h1_down *d)
     if (d->state == DOWN_TUNNEL) {
         d->is_eof_told = true;
         if (d->is_response_done && d->conn->out.bytes == 0)
-            later(d, LATER_ANSWERED);
+            h1_down_later(d, LATER_ANSWERED);
         d->side.stream->ops->on_end(d->side.stream, &d->side, NULL);
     } else if (d->is_response_done && d->conn->out.bytes > 0) {
         d->must_close = true; /* all is said; let it leave */
         d->is_eof_told = true;
     } else {
-        gone(d, END_CLIENT_CLOSED);
+        h1_down_gone(d, END_CLIENT_CLOSED);
     }
 }
 
@@ -460,7 +412,7 @@ static ssize_t read_memory(struct h1_down *d)
     ssize_t n;
 
     if (!d->in && !(d->in = buf_get(d->conn->pool->bufs))) {
-        gone(d, END_EXHAUSTED);
+        h1_down_gone(d, END_EXHAUSTED);
         return 1;
     }
     n = conn_read(d->conn, d->in, BUF_SIZE);
@@ -475,7 +427,7 @@ static ssize_t read_memory(struct h1_down *d)
     return 1;
 }
 
-static void on_readable(struct conn *c)
+void h1_down_on_readable(struct conn *c)
 {
     struct h1_down *d = c->owner;
 
@@ -491,7 +443,7 @@ static void on_readable(struct conn *c)
         if (n == 0)
             on_eof(d);
         else if (errno != EAGAIN)
-            gone(d, END_CLIENT_RESET);
+            h1_down_gone(d, END_CLIENT_RESET);
         break;
     }
     if (d->conn != c)
@@ -500,57 +452,9 @@ static void on_readable(struct conn *c)
     /* Not read because there is no credit or no room, but the client has left all the same. */
     if (c->is_hup && d->side.stream && !d->is_response_done && !wants_bytes(d) &&
         (d->state == DOWN_ANSWER || d->state == DOWN_BODY))
-        gone(d, END_CLIENT_CLOSED);
+        h1_down_gone(d, END_CLIENT_CLOSED);
     else
-        arm(d);
-}
-
-/* ---- writing ---- */
-
-/* The last byte of the answer has left. */
-static void answered(struct h1_down *d)
-{
-    struct stream *st = d->side.stream;
-    bool is_all_read = d->is_request_done || d->state == DOWN_TUNNEL;
-    bool stays = d->is_request_done && !d->must_close && d->state != DOWN_TUNNEL &&
-                 !d->conn->is_hup;
-
-    d->side.stream = NULL;
-    d->state = DOWN_IDLE;
-    d->ex = NULL;
-    st->ops->on_done(st, &d->side);
-    d->side.wire_in = d->side.wire_out = 0;
-    if (!stays || !d->svc->ops->keep_alive(d->svc)) {
-        if (is_all_read && !d->in && !d->conn->is_readable)
-            close_now(d);
-        else
-            close_gently(d);
-        return;
-    }
-    if (d->in || d->conn->is_readable)
-        later(d, LATER_READ);
-    arm(d);
-}
-
-static void on_sent(struct conn *c, size_t n)
-{
-    struct h1_down *d = c->owner;
-    struct stream *st = d->side.stream;
-    uint64_t left = c->out.bytes < d->queued ? c->out.bytes : d->queued;
-    uint64_t sent = d->queued - left;
-
-    stat_add(d->svc->bytes_out, n);
-    d->side.wire_out += n;
-    d->queued = left;
-    if (st && sent > 0)
-        st->ops->on_credit(st, &d->side, sent);
-    if (d->conn != c)
-        return;
-    if (d->side.stream && d->is_response_done && c->out.bytes == 0 &&
-        (d->state != DOWN_TUNNEL || d->is_eof_told))
-        answered(d);
-    else
-        arm(d);
+        h1_down_arm(d);
 }
 
 static void on_timer(struct conn *c)
@@ -558,12 +462,12 @@ static void on_timer(struct conn *c)
     struct h1_down *d = c->owner;
 
     if (c->out.bytes > 0) {
-        gone(d, END_CLIENT_WRITE_TIMEOUT);
+        h1_down_gone(d, END_CLIENT_WRITE_TIMEOUT);
         return;
     }
     switch ((enum down_state)d->state) {
     case DOWN_IDLE:
-        gone(d, END_CLIENT_IDLE);
+        h1_down_gone(d, END_CLIENT_IDLE);
         break;
     case DOWN_HEAD:
         bad_head(d, END_CLIENT_HEADER_TIMEOUT);
@@ -580,7 +484,7 @@ static void on_timer(struct conn *c)
 static void on_broken(struct conn *c, int error)
 {
     (void)error;
-    gone(c->owner, END_CLIENT_RESET);
+    h1_down_gone(c->owner, END_CLIENT_RESET);
 }
 
 static void on_connected(struct conn *c, int error)
@@ -592,163 +496,10 @@ static void on_connected(struct conn *c, int error)
 
 static const struct conn_user down_user = {
     .on_connected = on_connected,
-    .on_readable = on_readable,
-    .on_sent = on_sent,
+    .on_readable = h1_down_on_readable,
+    .on_sent = h1_down_on_sent,
     .on_timer = on_timer,
     .on_broken = on_broken,
-};
-
-/* ---- what the stream asks ---- */
-
-/* Buffers are at their end within the stream's call: it is told later. */
-static void give_up(struct h1_down *d)
-{
-    bufq_clear(&d->conn->out);
-    later(d, LATER_SHED);
-}
-
-static bool is_shed(const struct h1_down *d)
-{
-    return d->later & LATER_SHED;
-}
-
-static void send_head(struct side *s, const struct head *h)
-{
-    struct h1_down *d = down_of(s);
-    const struct head *req = &s->stream->request;
-    enum h1_framing framing = h1_framing_response(h, req->method, req->minor);
-    bool is_final = h->status >= 200 || h->status == 101;
-    bool stays;
-
-    if (is_final) {
-        d->framing = (uint8_t)framing;
-        d->is_head_sent = true;
-        if (framing == H1_FRAME_CLOSE || !d->is_request_done ||
-            !d->svc->ops->keep_alive(d->svc))
-            d->must_close = true;
-    }
-    stays = !is_final || !d->must_close;
-    if (is_shed(d))
-        return;
-    if (!h1_write_response(&d->conn->out, d->conn->pool->bufs, h, framing, req->minor, stays))
-        give_up(d);
-    else
-        conn_flush(d->conn);
-}
-
-static void send_data(struct side *s, struct buf *b)
-{
-    struct h1_down *d = down_of(s);
-
-    if (is_shed(d)) {
-        buf_put(&b);
-        return;
-    }
-    d->queued += b->len;
-    if (!h1_write_data(&d->conn->out, d->conn->pool->bufs, (enum h1_framing)d->framing, b))
-        give_up(d);
-    else
-        conn_flush(d->conn);
-}
-
-static void send_end(struct side *s, const struct fields *trailers)
-{
-    struct h1_down *d = down_of(s);
-
-    d->is_response_done = true;
-    if (is_shed(d))
-        return;
-    if (d->state == DOWN_TUNNEL) {
-        if (d->is_eof_told && d->conn->out.bytes == 0)
-            later(d, LATER_ANSWERED);
-        else
-            conn_shutdown(d->conn);
-        return;
-    }
-    if (!h1_write_end(&d->conn->out, d->conn->pool->bufs, (enum h1_framing)d->framing, trailers))
-        give_up(d);
-    else if (d->conn->out.bytes > 0)
-        conn_flush(d->conn);
-    else
-        later(d, LATER_ANSWERED);
-}
-
-static void grant(struct side *s, uint64_t bytes)
-{
-    struct h1_down *d = down_of(s);
-
-    d->credit += bytes;
-    if (!d->is_busy && (d->state == DOWN_BODY || d->state == DOWN_TUNNEL))
-        later(d, LATER_READ);
-}
-
-static void reset(struct side *s, enum end_reason why)
-{
-    struct h1_down *d = down_of(s);
-
-    (void)why;
-    d->side.stream = NULL;
-    d->state = DOWN_ANSWER;
-    d->must_close = true;
-    later(d, LATER_RESET);
-}
-
-/* A response that broke off in the middle must not look whole to the client. */
-static void break_off(struct h1_down *d)
-{
-    struct http_service *svc = d->svc;
-
-    if (!d->is_head_sent || d->framing != H1_FRAME_CLOSE) {
-        close_gently(d);
-        return;
-    }
-    conn_reset(&d->conn);
-    down_free(d);
-    closed(svc);
-}
-
-static void on_later(struct task *t)
-{
-    struct h1_down *d = CONTAINER(t, struct h1_down, task);
-    unsigned what = d->later;
-
-    d->later = 0;
-    if (what & LATER_SHED)
-        gone(d, END_EXHAUSTED);
-    else if (what & LATER_RESET)
-        break_off(d);
-    else if ((what & LATER_ANSWERED) && d->side.stream && d->is_response_done &&
-             d->conn->out.bytes == 0)
-        answered(d);
-    else if (what & LATER_READ)
-        on_readable(d->conn);
-}
-
-static void detach(struct side *s)
-{
-    (void)s;
-    assert(!"a down side is done when its answer has left");
-}
-
-static void tunnel(struct side *s)
-{
-    struct h1_down *d = down_of(s);
-
-    d->state = DOWN_TUNNEL;
-    d->framing = H1_FRAME_CLOSE;
-    d->must_close = true;
-    if (!d->is_busy)
-        later(d, LATER_READ);
-}
-
-static const struct side_ops down_ops = {
-    .send_head = send_head,
-    .send_data = send_data,
-    .send_end = send_end,
-    .grant = grant,
-    .reset = reset,
-    .detach = detach,
-    .tunnel = tunnel,
 };
 
 bool h1_down_start(struct h1_down_pool *p, struct conn *c, struct http_service *svc,
@@ -759,7 +510,7 @@ bool h1_down_start(struct h1_down_pool *p, struct conn *c, struct http_service *
     if (!d)
         return false;
     *d = (struct h1_down){
-        .side = { .ops = &down_ops },
+        .side = { .ops = &h1_down_side_ops },
         .conn = c,
         .svc = svc,
         .pool = p,
@@ -768,12 +519,12 @@ bool h1_down_start(struct h1_down_pool *p, struct conn *c, struct http_service *
         .is_first = true,
     };
     h1_gather_init(&d->gather);
-    task_init(&d->task, on_later);
+    task_init(&d->task, h1_down_on_later);
     list_push(&p->open, &d->link);
     conn_use(c, &down_user, d);
-    arm(d);
+    h1_down_arm(d);
     if (first)
-        later(d, LATER_READ);
+        h1_down_later(d, LATER_READ);
     return true;
 }
 
@@ -783,12 +534,12 @@ void h1_down_retire(struct h1_down_pool *p)
         struct h1_down *d = CONTAINER(it, struct h1_down, link);
 
         if (d->state == DOWN_IDLE && !d->in && d->conn->out.bytes == 0)
-            close_now(d);
+            h1_down_close(d);
     }
 }
 
 void h1_down_abort(struct h1_down_pool *p)
 {
     LIST_EACH(it, &p->open)
-        gone(CONTAINER(it, struct h1_down, link), END_RETIRING);
+        h1_down_gone(CONTAINER(it, struct h1_down, link), END_RETIRING);
 }
