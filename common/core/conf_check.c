@@ -92,12 +92,15 @@ static bool claim(struct checker *k, const struct conf_route *r, size_t listener
 }
 
 /* Does the route get anything of this listener that no route before it takes? */
-static bool claim_listener(struct checker *k, const struct conf_route *r, size_t listener,
+static bool claim_listener(struct checker *k, const struct conf_section *s, size_t listener,
                            const struct conf_route **before)
 {
+    const struct conf_route *r = s->target;
     bool has_some = false;
 
     k->is_routed[listener] = true;
+    if (s->has_errors)
+        return true; /* what it was to take is unknown */
     if (r->host.n == 0)
         return claim(k, r, listener, NULL, before);
     for (size_t i = 0; i < r->host.n; i++)
@@ -113,14 +116,14 @@ static void check_http_route(struct checker *k, const struct conf_section *s,
 
     if (r->listener.n > 0) {
         for (size_t i = 0; i < r->listener.n; i++)
-            has_some |= claim_listener(k, r, r->listener.v[i]->index, &before);
+            has_some |= claim_listener(k, s, r->listener.v[i]->index, &before);
     } else {
         for (size_t i = 0; i < k->conf->nlisteners; i++) {
             if (k->conf->listeners[i].mode == CONF_MODE_HTTP)
-                has_some |= claim_listener(k, r, i, &before);
+                has_some |= claim_listener(k, s, i, &before);
         }
     }
-    if (!has_some && before && !s->has_errors)
+    if (!has_some && before)
         conf_section_error(k->b, s, NULL, "never matches: [route %s] at %s:%u takes the same "
                            "listener, host and path", before->name, before->origin.file,
                            before->origin.line);

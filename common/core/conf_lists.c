@@ -326,6 +326,8 @@ static void parse_rule(struct conf_cursor *c, struct slice text, void *field)
 
     size_t colon = slice_find(rest, ':');
     struct slice name = slice_trim(slice_of(rest.p, colon));
+    if (rule.op == CONF_RULE_REMOVE && slice_ends(name, SLICE(",")))
+        name = slice_trim(slice_of(name.p, name.n - 1)); /* the list goes on in another line */
     if (!rule_name_is_good(c, name))
         return;
     if ((colon < rest.n) != (rule.op != CONF_RULE_REMOVE)) {

@@ -295,7 +295,7 @@ static int on_value(void *user, const char *section, const char *key, const char
 {
     struct file *f = user;
 
-    if (strcmp(key, MARK) == 0) {
+    if (strcmp(key, MARK) == 0 && !f->awaits_call) { /* not an indented line below it */
         if (f->begins_section)
             begin_section(f, section);
         f->begins_section = false;
