@@ -150,7 +150,7 @@ static bool split(struct buf_pool *pool, struct buf *b, uint32_t at, struct buf 
     return true;
 }
 
-/* Of *in, `payload` bytes from `start` on are payload, and what begins at `at` was not consumed. */
+/* Of *in, `payload` bytes from `start` on are payload; what begins at `at` was not consumed. */
 static enum end_reason hand_out(struct buf_pool *pool, struct buf **in, uint32_t start,
                                 uint32_t payload, uint32_t at, struct buf **out)
 {

@@ -21,7 +21,8 @@ struct parse {
     enum http_method request_method;
     uint32_t count; /* of fields, as they came */
     uint32_t hosts, lengths, upgrades;
-    uint32_t coding_fields, codings, chunked; /* Transfer-Encoding: fields, items, of these "chunked" */
+    uint32_t coding_fields, codings; /* Transfer-Encoding: fields, and items in them */
+    uint32_t chunked;                /* of these "chunked" */
     bool is_request;
     bool is_complete;
     bool is_chunked_last;
