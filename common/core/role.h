@@ -1,0 +1,20 @@
+/* What a freshly forked child is given. The master knows of other roles only these entries. */
+#ifndef RPD_CORE_ROLE_H
+#define RPD_CORE_ROLE_H
+
+#include <stdint.h>
+#include "common/core/stats.h"
+
+struct role_args {
+    int channel;            /* the child's end of its ipc pair */
+    struct segment *segment; /* mapped by the master, inherited */
+    unsigned slot;          /* worker index, 0-based */
+    const char *user, *group; /* to become, or NULL: stay (the child does it, before any message) */
+};
+
+/* Never returns to the master's code: the caller passes the result to _exit(). Called with every
+ * signal at its default and unblocked, no descriptor open but 0-2 and the channel. Gets IPC_LISTEN
+ * and IPC_GENERATION over the channel, runs until told to stop or the master is gone. */
+int worker_main(const struct role_args *args);
+
+#endif

@@ -1,0 +1,154 @@
+/* How a listening socket is bound: options, probing, files of Unix sockets. Keeps nothing. Called
+ * by listen.c and control.c. */
+#include "master/bind.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "common/base/fd.h"
+
+#define BACKLOG 65535 /* the kernel caps it at net.core.somaxconn */
+
+static bool is_any(const struct addr *a)
+{
+    if (a->sa.sa_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+    return a->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+bool bind_overlaps(const struct addr *a, const struct addr *b)
+{
+    if (a->sa.sa_family == AF_UNIX || b->sa.sa_family == AF_UNIX)
+        return addr_eq(a, b);
+    /* sin_port and sin6_port lie at the same place. */
+    return a->in4.sin_port == b->in4.sin_port && (is_any(a) || is_any(b) || addr_eq(a, b));
+}
+
+static int set(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+/* A bound socket that does not listen yet; -1 with errno. */
+static int bind_inet(const struct addr *a, bool is_dual, bool is_reuseport)
+{
+    int family = a->sa.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -1;
+    if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) != 0
+        || (is_reuseport && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) != 0)
+        || (family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_dual) != 0)
+        || bind(fd, &a->sa, a->len) != 0)
+        fd_close(&fd);
+    return fd;
+}
+
+static int listen_inet(const struct addr *a, bool is_dual, bool must_be_free)
+{
+    int probe, fd;
+
+    if (must_be_free) {
+        probe = bind_inet(a, is_dual, false);
+        if (probe < 0)
+            return -1;
+        fd_close(&probe);
+    }
+    fd = bind_inet(a, is_dual, true);
+    if (fd >= 0 && listen(fd, BACKLOG) != 0)
+        fd_close(&fd);
+    return fd;
+}
+
+/* A kernel without IPv6. */
+static int listen_dual(const struct addr *a, bool must_be_free)
+{
+    struct addr any = { .len = sizeof any.in4 };
+    int fd = listen_inet(a, true, must_be_free);
+
+    if (fd >= 0 || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL))
+        return fd;
+    any.in4.sin_family = AF_INET;
+    any.in4.sin_port = a->in6.sin6_port;
+    return listen_inet(&any, false, must_be_free);
+}
+
+/* The file of a daemon that is gone answers nobody; 0 when the path is free now. */
+static int remove_stale(const struct addr *a)
+{
+    struct stat st;
+    int fd, r;
+
+    if (stat(a->un.sun_path, &st) != 0)
+        return errno == ENOENT ? 0 : -1;
+    if (!S_ISSOCK(st.st_mode)) {
+        errno = EEXIST;
+        return -1;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    r = connect(fd, &a->sa, a->len);
+    if (r != 0 && errno == ECONNREFUSED)
+        r = unlink(a->un.sun_path);
+    else {
+        errno = EADDRINUSE;
+        r = -1;
+    }
+    fd_close(&fd);
+    return r;
+}
+
+static int listen_unix(struct bind_socket *b, const struct addr *a, mode_t mode)
+{
+    struct stat st;
+    int fd;
+
+    if (remove_stale(a) != 0)
+        return -1;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    if (bind(fd, &a->sa, a->len) != 0) {
+        fd_close(&fd);
+        return -1;
+    }
+    /* Nobody connects before listen(). */
+    if (chmod(a->un.sun_path, mode) != 0 || listen(fd, BACKLOG) != 0
+        || stat(a->un.sun_path, &st) != 0) {
+        fd_close(&fd);
+        (void)unlink(a->un.sun_path);
+        return -1;
+    }
+    b->dev = st.st_dev;
+    b->ino = st.st_ino;
+    return fd;
+}
+
+int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool must_be_free,
+                mode_t mode)
+{
+    bool is_any6 = a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+
+    *b = (struct bind_socket){ .fd = -1 };
+    if (a->sa.sa_family == AF_UNIX)
+        b->fd = listen_unix(b, a, mode);
+    else if (is_any6 && is_dual)
+        b->fd = listen_dual(a, must_be_free);
+    else
+        b->fd = listen_inet(a, false, must_be_free);
+    return b->fd < 0 ? -1 : 0;
+}
+
+void bind_close(struct bind_socket *b, const struct addr *a)
+{
+    struct stat st;
+
+    if (b->fd >= 0 && a->sa.sa_family == AF_UNIX && stat(a->un.sun_path, &st) == 0
+        && st.st_dev == b->dev && st.st_ino == b->ino)
+        (void)unlink(a->un.sun_path);
+    fd_close(&b->fd);
+}

@@ -1,0 +1,127 @@
+/* Reading a configuration. Owns nothing but what it returns. Called by main (-t), start and the
+ * reader child, and by reload for what the reader sent; never blocks there. */
+#include "master/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "common/core/bundle.h"
+
+/* The text a second time: the addresses are in it now. It was right before, so this finds
+ * nothing new. */
+static struct conf *rebuild(const struct conf_text *text, struct conf **conf)
+{
+    struct report again;
+    struct conf *built;
+
+    conf_free(conf);
+    report_init(&again);
+    built = conf_build(text, &again);
+    report_fini(&again);
+    return built;
+}
+
+struct conf *config_load(const char *path, struct conf_text *text, struct report *report)
+{
+    struct conf *conf;
+
+    memset(text, 0, sizeof *text);
+    (void)conf_read(text, path, report);
+    if (text->entries.n == 0 && report->errors > 0)
+        return NULL; /* the file could not be read: what is missing in it is no finding */
+    conf = conf_build(text, report);
+    if (!conf)
+        return NULL;
+    conf_resolve(text, conf, report);
+    conf_check_system(conf, report);
+    if (report->errors > 0) {
+        conf_free(&conf);
+        return NULL;
+    }
+    return rebuild(text, &conf);
+}
+
+bool config_has_unresolved(const struct conf_text *text)
+{
+    for (size_t i = 0; i < text->resolved.n; i++)
+        if (text->resolved.v[i].addr.len == 0)
+            return true;
+    return false;
+}
+
+static const struct addr *known_address(const struct conf_resolved *v, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(v[i].name, name) == 0 && v[i].addr.len > 0)
+            return &v[i].addr;
+    return NULL;
+}
+
+bool config_resolve_again(struct conf_text *text)
+{
+    struct conf_resolved *old = text->resolved.v;
+    size_t nold = text->resolved.n;
+    struct report report;
+    struct conf *conf;
+    bool is_changed = false;
+
+    memset(&text->resolved, 0, sizeof text->resolved);
+    report_init(&report);
+    conf = conf_build(text, &report);
+    if (conf)
+        conf_resolve(text, conf, &report);
+    for (size_t i = 0; i < text->resolved.n; i++) {
+        struct conf_resolved *r = &text->resolved.v[i];
+        const struct addr *known = known_address(old, nold, r->name);
+
+        if (known)
+            r->addr = *known;
+        else if (r->addr.len > 0)
+            is_changed = true;
+    }
+    conf_free(&conf);
+    report_fini(&report);
+    free(old);
+    return is_changed;
+}
+
+const struct conf_entry *config_global_entry(const struct conf_text *text, const char *key)
+{
+    for (size_t i = 0; i < text->entries.n; i++) {
+        const struct conf_entry *e = &text->entries.v[i];
+
+        if (!e->is_section && !e->is_defaults && strcmp(e->kind, "global") == 0
+            && strcmp(e->key, key) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+void generation_init(struct generation *g)
+{
+    *g = (struct generation){ .bundle = -1 };
+}
+
+bool generation_open(struct generation *g, int bundle, struct report *report)
+{
+    generation_init(g);
+    g->bundle = bundle;
+    if (bundle_open(bundle, &g->text, &g->number) != 0)
+        report_error(report, "the bundle cannot be read: %s", strerror(errno));
+    else
+        g->conf = conf_build(&g->text, report);
+    if (g->conf)
+        return true;
+    generation_fini(g);
+    return false;
+}
+
+void generation_fini(struct generation *g)
+{
+    conf_free(&g->conf);
+    conf_text_fini(&g->text);
+    fd_close(&g->bundle);
+    generation_init(g);
+}

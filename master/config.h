@@ -1,0 +1,36 @@
+/* Reading a configuration, the way start, `rpd -t` and the reader child all do it; and the
+ * generation in force. */
+#ifndef RPD_MASTER_CONFIG_H
+#define RPD_MASTER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "common/core/conf.h"
+
+/* A configuration in force: what workers were given, and what the master knows of it. */
+struct generation {
+    uint64_t number;
+    struct conf_text text;
+    struct conf *conf;
+    int bundle; /* sealed memfd */
+};
+
+/* Reads, validates, resolves and checks the system; all findings go to the report. NULL when it
+ * has errors. *text, which the caller ends with conf_text_fini in any case, holds what conf_build
+ * makes the same conf of. Blocks on files and names. */
+struct conf *config_load(const char *path, struct conf_text *text, struct report *report);
+
+/* Tries again the names of `text` that did not resolve. true when one of them does now; those
+ * that did before keep their address. Blocks on names. */
+bool config_resolve_again(struct conf_text *text);
+/* Whether some name has no address. */
+bool config_has_unresolved(const struct conf_text *text);
+/* The entry that sets a key of [global]; NULL: left at its default. */
+const struct conf_entry *config_global_entry(const struct conf_text *text, const char *key);
+
+/* Builds from a bundle, whose fd is taken over. false with findings in the report. */
+bool generation_open(struct generation *g, int bundle, struct report *report);
+void generation_init(struct generation *g);
+void generation_fini(struct generation *g);
+
+#endif

@@ -1,0 +1,257 @@
+/* The control socket. Owns its clients. Called by the loop; hands what must wait for an outcome to
+ * reload.c and stop.c, which answer by control_answer(). A client that does not read or write holds
+ * up nobody and is dropped. */
+#include "master/control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "master/master.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+#define CLIENTS_MAX 64
+#define CLIENT_TIMEOUT_MS 10000 /* to say its line, and to read its answer */
+#define SOCKET_MODE 0660
+
+/* ---- commands ---- */
+
+static void on_reload(struct client *c)
+{
+    reload_request(c->master, c);
+}
+
+static void on_stop(struct client *c)
+{
+    stop_now(c->master, c);
+}
+
+static void on_quit(struct client *c)
+{
+    stop_gently(c->master, c);
+}
+
+static void on_reopen(struct client *c)
+{
+    struct strbuf why;
+    bool is_ok;
+
+    strbuf_init(&why);
+    is_ok = logs_reopen(c->master, &why);
+    control_answer(c, is_ok, is_ok ? SLICE("logs reopened\n") : strbuf_slice(&why));
+    strbuf_fini(&why);
+}
+
+static void on_config(struct client *c)
+{
+    struct strbuf text;
+
+    strbuf_init(&text);
+    conf_print(c->master->generation.conf, &text);
+    control_answer(c, true, strbuf_slice(&text));
+    strbuf_fini(&text);
+}
+
+static void on_version(struct client *c)
+{
+    control_answer(c, true, SLICE("rpd " RPD_VERSION "\n"));
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(struct client *c);
+} commands[] = {
+    { "config", on_config },
+    { "quit", on_quit },
+    { "reload", on_reload },
+    { "reopen", on_reopen },
+    { "stop", on_stop },
+    { "version", on_version },
+};
+
+static void run(struct client *c, struct slice line)
+{
+    struct strbuf no;
+
+    if (line.n > 0 && line.p[line.n - 1] == '\r')
+        line.n--;
+    for (size_t i = 0; i < COUNT(commands); i++)
+        if (slice_eq(line, slice_str(commands[i].name))) {
+            commands[i].fn(c);
+            return;
+        }
+    strbuf_init(&no);
+    strbuf_printf(&no, "unknown command '%.*s'; there are", SLICE_ARG(line));
+    for (size_t i = 0; i < COUNT(commands); i++)
+        strbuf_printf(&no, " %s", commands[i].name);
+    strbuf_addc(&no, '\n');
+    control_answer(c, false, strbuf_slice(&no));
+    strbuf_fini(&no);
+}
+
+/* ---- clients ---- */
+
+static void client_free(struct client *c)
+{
+    struct master *m = c->master;
+    int fd = c->event.fd;
+
+    list_remove(&c->list);
+    list_remove(&c->waiting);
+    deadline_cancel(&c->deadline);
+    event_remove(&m->events, &c->event);
+    fd_close(&fd);
+    strbuf_fini(&c->answer);
+    free(c);
+    if (m->control.nclients-- == CLIENTS_MAX && m->control.event.fd >= 0)
+        event_want(&m->events, &m->control.event, EPOLLIN);
+}
+
+/* false when all is sent or nobody takes it: the client is to go. */
+static bool send_more(struct client *c)
+{
+    ssize_t n;
+
+    while (c->sent < c->answer.n) {
+        n = send(c->event.fd, c->answer.s + c->sent, c->answer.n - c->sent,
+                 MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0)
+            c->sent += (size_t)n;
+        else if (n < 0 && errno != EINTR)
+            return errno == EAGAIN;
+    }
+    return false;
+}
+
+void control_answer(struct client *c, bool is_ok, struct slice text)
+{
+    list_remove(&c->waiting);
+    strbuf_adds(&c->answer, is_ok ? "ok\n" : "refused\n");
+    strbuf_add(&c->answer, text);
+    c->is_answered = true;
+    /* Sent from the loop: whoever calls may go on using the client. */
+    event_want(&c->master->events, &c->event, EPOLLOUT);
+    deadline_set(&c->master->events, &c->deadline, CLIENT_TIMEOUT_MS);
+}
+
+/* false when the client is gone. */
+static bool receive(struct client *c)
+{
+    char *end;
+    ssize_t n = recv(c->event.fd, c->line + c->n, sizeof c->line - c->n, MSG_DONTWAIT);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        return false;
+    if (n < 0)
+        return true;
+    c->n += (size_t)n;
+    end = memchr(c->line, '\n', c->n);
+    if (end) {
+        c->is_asked = true;
+        deadline_cancel(&c->deadline);
+        event_want(&c->master->events, &c->event, 0); /* but its hang-up is heard */
+        run(c, slice_of(c->line, (size_t)(end - c->line)));
+    } else if (c->n == sizeof c->line)
+        control_answer(c, false, SLICE("the line is too long\n"));
+    return true;
+}
+
+static void on_client(struct event *e, uint32_t mask)
+{
+    struct client *c = CONTAINER(e, struct client, event);
+    bool stays = true;
+
+    if (c->is_answered)
+        stays = send_more(c);
+    else if (!c->is_asked && (mask & EPOLLIN))
+        stays = receive(c);
+    else
+        stays = (mask & (EPOLLHUP | EPOLLERR)) == 0;
+    if (!stays)
+        client_free(c);
+}
+
+static void on_client_deadline(struct deadline *d)
+{
+    client_free(CONTAINER(d, struct client, deadline));
+}
+
+static void client_new(struct master *m, int fd)
+{
+    struct client *c = xcalloc(1, sizeof *c);
+
+    c->master = m;
+    event_init(&c->event);
+    list_init(&c->waiting);
+    deadline_init(&c->deadline, on_client_deadline);
+    strbuf_init(&c->answer);
+    if (event_add(&m->events, &c->event, fd, EPOLLIN, on_client) != 0) {
+        fd_close(&fd);
+        free(c);
+        return;
+    }
+    list_push(&m->control.clients, &c->list);
+    deadline_set(&m->events, &c->deadline, CLIENT_TIMEOUT_MS);
+    if (++m->control.nclients == CLIENTS_MAX)
+        event_want(&m->events, &m->control.event, 0); /* the rest wait in the kernel's queue */
+}
+
+/* ---- the socket ---- */
+
+static void on_accept(struct event *e, uint32_t mask)
+{
+    struct master *m = CONTAINER(e, struct master, control.event);
+    int fd = accept4(e->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    (void)mask;
+    if (fd >= 0)
+        client_new(m, fd);
+}
+
+void control_init(struct control *c)
+{
+    memset(c, 0, sizeof *c);
+    c->bound.fd = -1;
+    event_init(&c->event);
+    list_init(&c->clients);
+}
+
+int control_open(struct master *m)
+{
+    struct control *c = &m->control;
+    int n = snprintf(c->addr.un.sun_path, sizeof c->addr.un.sun_path, "%s/rpd.sock", m->run_dir);
+
+    if (n < 0 || (size_t)n >= sizeof c->addr.un.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    c->addr.un.sun_family = AF_UNIX;
+    c->addr.len = sizeof c->addr.un;
+    (void)unlink(c->addr.un.sun_path); /* a dead daemon's: the directory's lock is ours */
+    if (bind_listen(&c->bound, &c->addr, false, false, SOCKET_MODE) != 0)
+        return -1;
+    return event_add(&m->events, &c->event, c->bound.fd, EPOLLIN, on_accept);
+}
+
+void control_close(struct master *m)
+{
+    event_remove(&m->events, &m->control.event);
+    bind_close(&m->control.bound, &m->control.addr);
+}
+
+void control_fini(struct master *m)
+{
+    LIST_EACH(it, &m->stop.waiting)
+        control_answer(CONTAINER(it, struct client, waiting), true, SLICE_NONE);
+    LIST_EACH(it, &m->control.clients) {
+        struct client *c = CONTAINER(it, struct client, list);
+
+        if (c->is_answered)
+            (void)send_more(c);
+        client_free(c);
+    }
+}

@@ -1,0 +1,270 @@
+/* The table of listening sockets: what there is, which worker has which. Owns the descriptors.
+ * Called by start.c, install.c, supervise.c; binding itself is bind.c. Accepts nothing. */
+#include "master/listen.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "common/base/fd.h"
+#include "common/base/mem.h"
+#include "common/core/stats.h"
+#include "master/bind.h"
+
+#define RETRY_MS 50
+#define UNIX_MODE 0666 /* anyone who reaches the directory may connect, as with a port */
+#define HELD_WORDS (STATS_WORKERS_MAX / 64)
+
+struct listen_socket {
+    struct list list;
+    struct addr addr;
+    char key[ADDR_TEXT_MAX];
+    struct bind_socket bound;
+    unsigned slot;
+    bool is_shared;
+    bool is_unused;
+    uint64_t unused_since;       /* generation */
+    uint64_t held[HELD_WORDS];   /* bit per worker index that got it and has not dropped it */
+};
+
+_Static_assert(ADDR_TEXT_MAX == sizeof ((struct ipc_listen *)NULL)->key, "a key is an address");
+
+static struct listen_socket *of(struct list *it)
+{
+    return CONTAINER(it, struct listen_socket, list);
+}
+
+static void drop(struct listen_socket *s)
+{
+    bind_close(&s->bound, &s->addr);
+    list_remove(&s->list);
+    free(s);
+}
+
+void listen_init(struct listen_table *t)
+{
+    list_init(&t->sockets);
+    list_init(&t->fresh);
+}
+
+void listen_fini(struct listen_table *t)
+{
+    listen_abort(t);
+    LIST_EACH(it, &t->sockets)
+        drop(of(it));
+}
+
+/* ---- which worker has it ---- */
+
+static bool is_held(const struct listen_socket *s, unsigned index)
+{
+    return s->held[index / 64] >> (index % 64) & 1;
+}
+
+static void set_held(struct listen_socket *s, unsigned index, bool on)
+{
+    uint64_t bit = (uint64_t)1 << (index % 64);
+
+    if (on)
+        s->held[index / 64] |= bit;
+    else
+        s->held[index / 64] &= ~bit;
+}
+
+static bool is_held_by_any(const struct listen_socket *s)
+{
+    for (size_t i = 0; i < HELD_WORDS; i++)
+        if (s->held[i] != 0)
+            return true;
+    return false;
+}
+
+unsigned listen_holder(unsigned slot, unsigned nworkers)
+{
+    return slot < nworkers ? slot : slot % nworkers;
+}
+
+static bool is_wanted(const struct listen_socket *s, unsigned index, unsigned nworkers)
+{
+    return !s->is_unused && !is_held(s, index) && index < nworkers
+           && (s->is_shared || listen_holder(s->slot, nworkers) == index);
+}
+
+bool listen_batch(const struct listen_table *t, unsigned index, unsigned nworkers,
+                  struct ipc_msg *msg)
+{
+    memset(msg, 0, offsetof(struct ipc_msg, fds));
+    msg->type = IPC_LISTEN;
+    LIST_EACH(it, &t->sockets) {
+        const struct listen_socket *s = of(it);
+        struct ipc_listen one = { .slot = s->slot, .is_shared = s->is_shared };
+
+        if (!is_wanted(s, index, nworkers))
+            continue;
+        if (msg->count == IPC_LISTEN_MAX)
+            break;
+        memcpy(one.key, s->key, sizeof one.key);
+        memcpy(msg->data + msg->size, &one, sizeof one);
+        msg->size += (uint32_t)sizeof one;
+        msg->fds[msg->nfds++] = s->bound.fd;
+        msg->count++;
+    }
+    return msg->count > 0;
+}
+
+void listen_sent(struct listen_table *t, unsigned index, const struct ipc_msg *msg)
+{
+    LIST_EACH(it, &t->sockets)
+        for (unsigned i = 0; i < msg->nfds; i++)
+            if (of(it)->bound.fd == msg->fds[i])
+                set_held(of(it), index, true);
+}
+
+void listen_generation_sent(struct listen_table *t, unsigned index, uint64_t generation)
+{
+    LIST_EACH(it, &t->sockets)
+        if (of(it)->is_unused && of(it)->unused_since <= generation)
+            set_held(of(it), index, false);
+}
+
+void listen_worker_gone(struct listen_table *t, unsigned index)
+{
+    LIST_EACH(it, &t->sockets)
+        set_held(of(it), index, false);
+}
+
+void listen_prune(struct listen_table *t)
+{
+    LIST_EACH(it, &t->sockets) {
+        struct listen_socket *s = of(it);
+
+        if (s->is_unused && !is_held_by_any(s))
+            drop(s);
+    }
+}
+
+/* ---- binding ---- */
+
+static struct listen_socket *find(const struct list *l, const char *key, unsigned slot)
+{
+    LIST_EACH(it, l) {
+        struct listen_socket *s = of(it);
+
+        if (strcmp(s->key, key) == 0 && (s->is_shared || s->slot == slot))
+            return s;
+    }
+    return NULL;
+}
+
+static bool overlaps(const struct list *l, const struct addr *a)
+{
+    LIST_EACH(it, l)
+        if (bind_overlaps(&of(it)->addr, a))
+            return true;
+    return false;
+}
+
+/* -1 with errno. */
+static int bind_one(struct listen_table *t, const struct conf_bind *b, const char *key,
+                    unsigned slot)
+{
+    struct listen_socket *s = xcalloc(1, sizeof *s);
+    /* SO_REUSEPORT would let two daemons share a port in silence: a port that is not ours already
+     * must be free of others first. */
+    bool is_ours = overlaps(&t->sockets, &b->addr) || overlaps(&t->fresh, &b->addr);
+
+    s->addr = b->addr;
+    s->slot = slot;
+    s->is_shared = b->addr.sa.sa_family == AF_UNIX;
+    memcpy(s->key, key, sizeof s->key);
+    if (bind_listen(&s->bound, &b->addr, b->text[0] == ':', !is_ours, UNIX_MODE) != 0) {
+        int saved_errno = errno;
+
+        free(s);
+        errno = saved_errno;
+        return -1;
+    }
+    list_push(&t->fresh, &s->list);
+    return 0;
+}
+
+static int bind_patiently(struct listen_table *t, const struct conf_bind *b, const char *key,
+                          unsigned slot, unsigned *wait_ms)
+{
+    const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
+    int r;
+
+    while ((r = bind_one(t, b, key, slot)) != 0 && errno == EADDRINUSE && *wait_ms >= RETRY_MS) {
+        (void)nanosleep(&pause, NULL);
+        *wait_ms -= RETRY_MS;
+    }
+    return r;
+}
+
+static void bind_address(struct listen_table *t, const char *listener, const struct conf_bind *b,
+                         unsigned nworkers, unsigned *wait_ms, struct report *report)
+{
+    char key[ADDR_TEXT_MAX] = "";
+
+    (void)addr_format(&b->addr, key);
+    for (unsigned slot = 0; slot < nworkers; slot++) {
+        if (find(&t->sockets, key, slot) || find(&t->fresh, key, slot))
+            continue;
+        if (bind_patiently(t, b, key, slot, wait_ms) != 0) {
+            report_error(report, "%s:%u: [listener %s] bind: %s: %s%s", b->origin.file,
+                         b->origin.line, listener, b->text, strerror(errno), b->origin.chain);
+            return;
+        }
+    }
+}
+
+bool listen_prepare(struct listen_table *t, const struct conf *conf, unsigned nworkers,
+                    unsigned wait_ms, struct report *report)
+{
+    unsigned errors = report->errors;
+
+    assert(list_empty(&t->fresh));
+    for (size_t i = 0; i < conf->nlisteners; i++) {
+        const struct conf_listener *l = &conf->listeners[i];
+
+        for (size_t k = 0; k < l->bind.n; k++)
+            bind_address(t, l->name, &l->bind.v[k], nworkers, &wait_ms, report);
+    }
+    if (report->errors == errors)
+        return true;
+    listen_abort(t);
+    return false;
+}
+
+void listen_abort(struct listen_table *t)
+{
+    LIST_EACH(it, &t->fresh)
+        drop(of(it));
+}
+
+static bool is_bound_by(const struct conf *conf, const struct addr *a)
+{
+    for (size_t i = 0; i < conf->nlisteners; i++)
+        for (size_t k = 0; k < conf->listeners[i].bind.n; k++)
+            if (addr_eq(&conf->listeners[i].bind.v[k].addr, a))
+                return true;
+    return false;
+}
+
+void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation)
+{
+    LIST_EACH(it, &t->fresh) {
+        list_remove(it);
+        list_push(&t->sockets, it);
+    }
+    LIST_EACH(it, &t->sockets) {
+        struct listen_socket *s = of(it);
+        bool is_unused = !is_bound_by(conf, &s->addr);
+
+        if (is_unused && !s->is_unused)
+            s->unused_since = generation;
+        s->is_unused = is_unused;
+    }
+}

@@ -1,0 +1,48 @@
+/* The listening sockets: one per address and worker index (a Unix address: one for all), kept
+ * open for as long as some listener binds the address, whatever happens to workers. */
+#ifndef RPD_MASTER_LISTEN_H
+#define RPD_MASTER_LISTEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "common/base/list.h"
+#include "common/core/conf.h"
+#include "common/core/ipc.h"
+
+struct listen_table {
+    struct list sockets; /* in force, or not yet closed everywhere */
+    struct list fresh;   /* bound by listen_prepare, not yet taken */
+};
+
+void listen_init(struct listen_table *t);
+/* Closes all and removes the files of Unix sockets. */
+void listen_fini(struct listen_table *t);
+
+/* Binds what `conf` needs with so many workers and the table has not got: all of it, or nothing
+ * and errors in the report. `wait_ms`: how long to try again when an address is in use (the
+ * remains of a predecessor that was killed); blocks. */
+bool listen_prepare(struct listen_table *t, const struct conf *conf, unsigned nworkers,
+                    unsigned wait_ms, struct report *report);
+/* Takes the fresh ones in; sockets whose address `conf` does not bind are unused from
+ * `generation` on. */
+void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation);
+/* Closes the fresh ones. */
+void listen_abort(struct listen_table *t);
+
+/* The worker index that accepts from the sockets made for index `slot`: its own, or for an orphan
+ * one of the `nworkers` that there are. */
+unsigned listen_holder(unsigned slot, unsigned nworkers);
+/* Fills an IPC_LISTEN with sockets that worker `index` should have and has not; false when there
+ * are none. The fds stay the table's. */
+bool listen_batch(const struct listen_table *t, unsigned index, unsigned nworkers,
+                  struct ipc_msg *msg);
+/* That message was sent. */
+void listen_sent(struct listen_table *t, unsigned index, const struct ipc_msg *msg);
+/* A generation was sent to the worker: it closes what is unused since then or earlier. */
+void listen_generation_sent(struct listen_table *t, unsigned index, uint64_t generation);
+/* The worker is gone, or accepts no more. */
+void listen_worker_gone(struct listen_table *t, unsigned index);
+/* Closes sockets that are unused and that no worker has. */
+void listen_prune(struct listen_table *t);
+
+#endif

@@ -1,0 +1,60 @@
+/* The master's root: all that it has. One struct, passed to every function of master/. */
+#ifndef RPD_MASTER_MASTER_H
+#define RPD_MASTER_MASTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "common/core/stats.h"
+#include "master/config.h"
+#include "master/control.h"
+#include "master/daemon.h"
+#include "master/events.h"
+#include "master/install.h"
+#include "master/listen.h"
+#include "master/logs.h"
+#include "master/pidfile.h"
+#include "master/reader.h"
+#include "master/reload.h"
+#include "master/stop.h"
+#include "master/worker.h"
+
+enum master_phase {
+    MASTER_STARTING, /* until every worker is ready */
+    MASTER_SERVING,
+    MASTER_RETIRING, /* finish and stop */
+    MASTER_STOPPING, /* stop now */
+};
+
+struct master {
+    struct events events;
+    struct event signals;
+    enum master_phase phase;
+    int exit_status;
+    pid_t pid;
+
+    /* What does not change for the process's life. */
+    const char *file;       /* of the configuration, as named */
+    bool is_background;
+    char *run_dir;
+    struct kept kept;
+    char *user, *group;     /* that workers become; NULL: they stay what the master is */
+
+    struct daemon daemon;
+    struct deadline start_deadline;
+    struct pidfile pidfile;
+    struct segment *segment;
+    struct stats_rpd_shared *stats; /* in the segment */
+    struct generation generation;   /* in force */
+    struct logs logs;
+    uint64_t logs_number;           /* counts reopenings */
+    struct listen_table listen;
+    unsigned nworkers;              /* that should run: indices below */
+    struct worker workers[STATS_WORKERS_MAX];
+    struct reader reader;
+    struct reload reload;
+    struct control control;
+    struct stop stop;
+};
+
+#endif

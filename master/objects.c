@@ -1,0 +1,117 @@
+/* Objects in the segment. Owns nothing. Called by install.c before a generation is handed to
+ * workers; the only writer of a server's address, weight and admin state. */
+#include "master/objects.h"
+
+#include <errno.h>
+#include <string.h>
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "common/base/strbuf.h"
+
+/* "backend/server" */
+static void server_name(struct strbuf *out, const struct conf_backend *b,
+                        const struct conf_server *s)
+{
+    strbuf_clear(out);
+    strbuf_printf(out, "%s/%s", b->name, s->name);
+}
+
+static const struct conf_server *server_of(const struct conf_backend *b, const char *name)
+{
+    for (size_t i = 0; i < b->server.n; i++)
+        if (strcmp(b->server.v[i].name, name) == 0)
+            return &b->server.v[i];
+    return NULL;
+}
+
+static void set_state(struct stats_server_shared *shared, uint64_t state)
+{
+    stat_set(&shared->since, clock_wall_us());
+    stat_set(&shared->state, state);
+}
+
+static void set_resolved(struct stats_server_shared *shared, const struct conf_server *s,
+                         bool was_resolved)
+{
+    bool is_resolved = s->addr.len > 0;
+
+    if (is_resolved == was_resolved)
+        return;
+    set_state(shared, is_resolved ? SERVER_UNCHECKED : SERVER_DOWN);
+    stat_set(&shared->last_error, is_resolved ? SERVER_ERROR_NONE : SERVER_ERROR_UNRESOLVED);
+    stat_set(&shared->last_error_at, is_resolved ? 0 : clock_wall_us());
+}
+
+static void fill_server(struct stats_server_shared *shared, const struct conf_server *s,
+                        const struct conf_server *old)
+{
+    struct slice text = slice_str(s->text);
+
+    if (text.n >= sizeof shared->address)
+        text.n = sizeof shared->address - 1;
+    if (!slice_eq(text, slice_str(shared->address)))
+        (void)slice_copy(shared->address, sizeof shared->address, text);
+    if (!old || old->weight != s->weight)
+        stat_set(&shared->weight, s->weight);
+    if (!old || old->is_down != s->is_down)
+        stat_set(&shared->admin, s->is_down ? ADMIN_DOWN : ADMIN_READY);
+    if (!old)
+        set_state(shared, SERVER_UNCHECKED);
+    set_resolved(shared, s, old ? old->addr.len > 0 : true);
+}
+
+static void add(struct segment *seg, enum stats_kind kind, const char *what, const char *name,
+                struct report *report)
+{
+    if (segment_add(seg, kind, name) != 0)
+        report_error(report, "statistics of %s %s: %s", what, name, strerror(errno));
+}
+
+static void apply_server(struct segment *seg, const struct conf_backend *b,
+                         const struct conf_server *s, const struct conf_backend *old,
+                         struct report *report)
+{
+    struct stats_server_shared *shared;
+    struct strbuf name;
+
+    strbuf_init(&name);
+    server_name(&name, b, s);
+    add(seg, STATS_server, "server", name.s, report);
+    shared = STATS_SHARED(seg, server, name.s);
+    if (shared)
+        fill_server(shared, s, old ? server_of(old, s->name) : NULL);
+    strbuf_fini(&name);
+}
+
+static void backends_by_name(const struct conf *conf, struct smap *map)
+{
+    smap_init(map, false);
+    for (size_t i = 0; conf && i < conf->nbackends; i++)
+        (void)smap_put(map, slice_str(conf->backends[i].name), &conf->backends[i]);
+}
+
+bool objects_apply(struct segment *seg, const struct conf *conf, const struct conf *old,
+                   struct report *report)
+{
+    unsigned errors = report->errors;
+    struct smap olds;
+
+    backends_by_name(old, &olds);
+    segment_mark_begin(seg);
+    for (size_t i = 0; i < conf->nlisteners; i++)
+        add(seg, STATS_listener, "listener", conf->listeners[i].name, report);
+    for (size_t i = 0; i < conf->nroutes; i++)
+        add(seg, STATS_route, "route", conf->routes[i].name, report);
+    for (size_t i = 0; i < conf->nbackends; i++) {
+        const struct conf_backend *b = &conf->backends[i];
+        const struct conf_backend *was = smap_get(&olds, slice_str(b->name));
+
+        add(seg, STATS_backend, "backend", b->name, report);
+        for (size_t k = 0; k < b->server.n; k++)
+            apply_server(seg, b, &b->server.v[k], was, report);
+    }
+    segment_mark_end(seg);
+    smap_fini(&olds);
+    return report->errors == errors;
+}

@@ -1,0 +1,215 @@
+/* The reader child, both ends: it answers with the report's text and, when that has no error, a
+ * sealed bundle, each in a memfd (reading those blocks on nothing). Called by reload.c and
+ * supervise.c; never decides anything. */
+#include "master/reader.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "common/base/fd.h"
+#include "common/base/proctitle.h"
+#include "common/core/bundle.h"
+#include "common/core/ipc.h"
+#include "master/master.h"
+#include "master/reload.h"
+#include "master/signals.h"
+
+/* Files on a dead network, a name server that keeps silent: given up after this. */
+#define READER_TIMEOUT_MS 60000
+
+/* ---- the child ---- */
+
+static int memfd_of(const struct strbuf *text)
+{
+    int fd = memfd_create("rpd report", MFD_CLOEXEC);
+
+    if (fd >= 0 && fd_write_all(fd, text->s, text->n) != 0)
+        fd_close(&fd);
+    return fd;
+}
+
+/* The bundle, or -1: nothing new, or errors in the report. */
+static int read_task(const struct master *m, enum reader_task task, struct report *report)
+{
+    struct conf_text text = m->generation.text; /* the child's own copy: nothing is freed */
+    uint64_t number = m->generation.number + 1;
+    int fd = -1;
+
+    switch (task) {
+    case READER_FILES:
+        if (config_load(m->file, &text, report) == NULL)
+            return -1;
+        break;
+    case READER_RESOLVE:
+        if (!config_resolve_again(&text))
+            return -1;
+        break;
+    }
+    fd = bundle_seal(&text, number);
+    if (fd < 0)
+        report_error(report, "the configuration cannot be handed on: %s", strerror(errno));
+    return fd;
+}
+
+static int reader_main(const struct master *m, enum reader_task task, int sock)
+{
+    struct ipc_msg msg = { .type = IPC_CONFIG };
+    struct report report;
+    int bundle;
+
+    proctitle_set("rpd: reader");
+    report_init(&report);
+    bundle = read_task(m, task, &report);
+    msg.number = report.errors;
+    msg.count = report.warnings;
+    msg.fds[0] = memfd_of(&report.text);
+    if (msg.fds[0] < 0)
+        return EXIT_FAILURE;
+    msg.nfds = 1;
+    if (bundle >= 0 && report.errors == 0) {
+        msg.fds[msg.nfds++] = bundle;
+        msg.flags = IPC_HAS_BUNDLE;
+    }
+    return ipc_send(sock, &msg) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void child(const struct master *m, enum reader_task task, int sock)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)setpgid(0, 0); /* Ctrl-C is the master's */
+    fd_close_from(3, &sock, 1);
+    signals_reset();
+    if (getppid() == m->pid)
+        _exit(reader_main(m, task, sock));
+    _exit(EXIT_FAILURE);
+}
+
+/* ---- the master ---- */
+
+/* What is in a memfd, whole. */
+static void read_text(int fd, struct strbuf *out)
+{
+    char buf[4096];
+    off_t at = 0;
+    ssize_t n;
+
+    while ((n = pread(fd, buf, sizeof buf, at)) > 0) {
+        strbuf_add(out, slice_of(buf, (size_t)n));
+        at += n;
+    }
+}
+
+static void done(struct master *m)
+{
+    int fd = m->reader.event.fd;
+
+    deadline_cancel(&m->reader.deadline);
+    event_remove(&m->events, &m->reader.event);
+    fd_close(&fd);
+}
+
+static void answer(struct master *m, struct ipc_msg *msg)
+{
+    struct report report;
+    int bundle = -1;
+
+    report_init(&report);
+    if (msg->type == IPC_CONFIG && msg->nfds >= 1) {
+        read_text(msg->fds[0], &report.text);
+        report.errors = (unsigned)msg->number;
+        report.warnings = msg->count;
+        if ((msg->flags & IPC_HAS_BUNDLE) && msg->nfds == 2) {
+            bundle = msg->fds[1];
+            msg->nfds = 1;
+        }
+    }
+    ipc_close_fds(msg);
+    done(m);
+    reload_read(m, m->reader.task, bundle, &report);
+    report_fini(&report);
+}
+
+/* It ended, or was given up, without an answer. */
+static void fail(struct master *m, const char *why)
+{
+    struct report report;
+
+    done(m);
+    report_init(&report);
+    report_error(&report, "%s: %s", m->file, why);
+    reload_read(m, m->reader.task, -1, &report);
+    report_fini(&report);
+}
+
+static void on_event(struct event *e, uint32_t mask)
+{
+    struct master *m = CONTAINER(e, struct master, reader.event);
+    struct ipc_msg msg;
+    int r = ipc_recv(e->fd, &msg);
+
+    (void)mask;
+    if (r == 1)
+        answer(m, &msg);
+    else if (r == 0 || errno != EAGAIN)
+        fail(m, "the process that reads the configuration died");
+}
+
+static void on_deadline(struct deadline *d)
+{
+    struct master *m = CONTAINER(d, struct master, reader.deadline);
+
+    (void)kill(m->reader.pid, SIGKILL);
+    fail(m, "reading the configuration took longer than a minute");
+}
+
+void reader_init(struct master *m)
+{
+    event_init(&m->reader.event);
+    deadline_init(&m->reader.deadline, on_deadline);
+}
+
+int reader_start(struct master *m, enum reader_task task)
+{
+    int pair[2];
+    pid_t pid;
+
+    if (ipc_pair(pair) != 0)
+        return -1;
+    if (event_add(&m->events, &m->reader.event, pair[0], EPOLLIN, on_event) != 0
+        || (pid = fork()) < 0) {
+        event_remove(&m->events, &m->reader.event);
+        fd_close(&pair[0]);
+        fd_close(&pair[1]);
+        return -1;
+    }
+    if (pid == 0)
+        child(m, task, pair[1]);
+    fd_close(&pair[1]);
+    m->reader.pid = pid;
+    m->reader.task = task;
+    deadline_set(&m->events, &m->reader.deadline, READER_TIMEOUT_MS);
+    return 0;
+}
+
+bool reader_exited(struct master *m, pid_t pid, int status)
+{
+    if (pid != m->reader.pid)
+        return false;
+    (void)status; /* its answer, or the end of its channel, says how it went */
+    m->reader.pid = 0;
+    reload_reader_gone(m);
+    return true;
+}
+
+void reader_stop(struct master *m)
+{
+    if (m->reader.event.fd >= 0)
+        done(m);
+    if (m->reader.pid > 0)
+        (void)kill(m->reader.pid, SIGKILL);
+}

@@ -1,0 +1,217 @@
+/* Keeps as many workers running as the configuration says. Owns the decisions about them; their
+ * processes and channels are worker.c's. Called by the loop (SIGCHLD, messages, deadlines), by
+ * install.c and stop.c. Blocks nowhere. */
+#include "master/supervise.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "master/listen.h"
+#include "master/master.h"
+#include "master/reload.h"
+#include "master/signals.h"
+#include "master/start.h"
+#include "master/stop.h"
+
+#define FORK_RETRY_MS 1000
+
+bool supervise_any_alive(const struct master *m)
+{
+    for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
+        if (worker_is_alive(&m->workers[i]))
+            return true;
+    return false;
+}
+
+bool supervise_is_settled(const struct master *m)
+{
+    for (unsigned i = 0; i < m->nworkers; i++)
+        if (m->workers[i].phase != PHASE_SERVING
+            || m->workers[i].acknowledged < m->generation.number)
+            return false;
+    return true;
+}
+
+/* ---- starting ---- */
+
+static void spawn(struct worker *w)
+{
+    struct master *m = w->master;
+
+    if (worker_spawn(w) == 0)
+        return;
+    log_error("%s cannot be started", w->name);
+    if (m->phase == MASTER_STARTING) {
+        start_failed(m, "no process can be made");
+        return;
+    }
+    w->phase = PHASE_WAITING;
+    deadline_set(&m->events, &w->start, FORK_RETRY_MS);
+}
+
+void supervise_start_due(struct deadline *d)
+{
+    spawn(CONTAINER(d, struct worker, start));
+}
+
+static void settle_one(struct worker *w)
+{
+    const struct master *m = w->master;
+    bool is_wanted = w->index < m->nworkers;
+
+    switch (w->phase) {
+    case PHASE_NONE:
+        if (is_wanted)
+            spawn(w);
+        break;
+    case PHASE_WAITING:
+        if (!is_wanted) {
+            deadline_cancel(&w->start);
+            w->phase = PHASE_NONE;
+        }
+        break;
+    case PHASE_STARTING:
+    case PHASE_SERVING:
+        if (is_wanted)
+            worker_sync(w);
+        else
+            worker_retire(w, m->generation.conf->global.shutdown_timeout_ms);
+        break;
+    case PHASE_LEAVING: /* if it is wanted again, its successor starts when it is gone */
+        break;
+    }
+}
+
+void supervise_settle(struct master *m)
+{
+    if (m->phase == MASTER_RETIRING || m->phase == MASTER_STOPPING)
+        return;
+    segment_use_slots(m->segment, m->nworkers);
+    /* A worker that cannot be started at all ends the start. */
+    for (unsigned i = 0; i < STATS_WORKERS_MAX && m->phase != MASTER_STOPPING; i++)
+        settle_one(&m->workers[i]);
+}
+
+/* ---- what workers say ---- */
+
+void supervise_ready(struct worker *w, uint64_t generation)
+{
+    w->acknowledged = generation;
+    if (w->phase == PHASE_STARTING)
+        w->phase = PHASE_SERVING;
+    log_debug("%s is at generation %llu", w->name, (unsigned long long)generation);
+    if (w->master->phase == MASTER_STARTING)
+        start_progress(w->master);
+    else
+        reload_progress(w->master);
+}
+
+void supervise_failed(struct worker *w, uint64_t generation, struct slice why)
+{
+    struct master *m = w->master;
+
+    log_errorx("%s refuses generation %llu: %.*s", w->name, (unsigned long long)generation,
+               SLICE_ARG(why));
+    if (w->phase == PHASE_LEAVING)
+        return;
+    if (m->phase == MASTER_STARTING) {
+        char text[512];
+
+        (void)snprintf(text, sizeof text, "%s: %.*s", w->name, SLICE_ARG(why));
+        start_failed(m, text);
+        return;
+    }
+    reload_worker_failed(m, w, why);
+    w->has_refused = true;
+    worker_kill(w); /* its successor has a clean slate */
+}
+
+/* ---- what happens to them ---- */
+
+static void describe_end(int status, char *text, size_t size)
+{
+    char name[32];
+
+    if (WIFSIGNALED(status))
+        (void)snprintf(text, size, "killed by signal %d (%s)%s", WTERMSIG(status),
+                       signals_name(WTERMSIG(status), name),
+                       WCOREDUMP(status) ? ", core dumped" : "");
+    else
+        (void)snprintf(text, size, "exit status %d", WEXITSTATUS(status));
+}
+
+static void start_again(struct worker *w)
+{
+    uint64_t now_us = clock_mono_us();
+
+    w->backoff_ms = w->crashed_at_us == 0
+                        ? 0 : supervise_backoff(w->backoff_ms, now_us - w->crashed_at_us);
+    w->crashed_at_us = now_us;
+    if (w->backoff_ms == 0) {
+        spawn(w);
+        return;
+    }
+    log_warnx("%s is started again in %u ms", w->name, w->backoff_ms);
+    w->phase = PHASE_WAITING;
+    deadline_set(&w->master->events, &w->start, w->backoff_ms);
+}
+
+static void crashed(struct worker *w, pid_t pid, const char *how)
+{
+    struct master *m = w->master;
+
+    stat_inc(&m->stats->worker_crashes);
+    log_errorx("%s (pid %d) died: %s", w->name, (int)pid, how);
+    if (m->phase == MASTER_STARTING) {
+        char text[128];
+
+        (void)snprintf(text, sizeof text, "%s died: %s", w->name, how);
+        start_failed(m, text);
+    }
+}
+
+static void worker_exited(struct worker *w, int status)
+{
+    struct master *m = w->master;
+    pid_t pid = w->pid;
+    bool is_well, was_told;
+    char how[64];
+
+    worker_receive(w); /* last words */
+    was_told = w->phase == PHASE_LEAVING;
+    is_well = was_told && (w->is_killed || status == 0);
+    worker_gone(w);
+    segment_worker_died(m->segment, w->index);
+    listen_worker_gone(&m->listen, w->index);
+    describe_end(status, how, sizeof how);
+    if (is_well)
+        log_info("%s (pid %d) ended: %s", w->name, (int)pid, how);
+    else
+        crashed(w, pid, how);
+    if (m->phase == MASTER_SERVING && w->index < m->nworkers) {
+        if (was_told && !w->has_refused)
+            spawn(w); /* it was to go, and is wanted again since */
+        else
+            start_again(w);
+    }
+    reload_worker_gone(m);
+}
+
+void supervise_reap(struct master *m)
+{
+    pid_t pid;
+    int status;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (reader_exited(m, pid, status))
+            continue;
+        for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
+            if (m->workers[i].pid == pid) {
+                worker_exited(&m->workers[i], status);
+                break;
+            }
+    }
+    stop_progress(m);
+}

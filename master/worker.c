@@ -1,0 +1,289 @@
+/* Forks a worker and talks to it. What it lacks is found out by comparing what it was sent with
+ * what there is now: a worker that does not read for a while costs no memory and gets the latest,
+ * not each step. Called by supervise.c, install.c and stop.c; decides nothing about workers. */
+#include "master/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/proctitle.h"
+#include "common/core/ipc.h"
+#include "common/core/role.h"
+#include "master/listen.h"
+#include "master/logs.h"
+#include "master/master.h"
+#include "master/signals.h"
+#include "master/supervise.h"
+
+#define RETRY_MS 100
+#define MUTE_MS 10000 /* to exit in, once it has closed its channel */
+#define GRACE_MS 1000 /* to exit in, once its own time has run out */
+
+static void on_channel(struct event *e, uint32_t mask);
+static void on_retry(struct deadline *d);
+static void on_kill(struct deadline *d);
+
+void worker_init(struct worker *w, struct master *m, unsigned index)
+{
+    *w = (struct worker){ .master = m, .index = index, .phase = PHASE_NONE };
+    (void)snprintf(w->name, sizeof w->name, "worker %u", index);
+    event_init(&w->channel);
+    deadline_init(&w->retry, on_retry);
+    deadline_init(&w->start, supervise_start_due);
+    deadline_init(&w->kill, on_kill);
+}
+
+/* ---- the child ---- */
+
+static void child(const struct worker *w, int channel)
+{
+    const struct master *m = w->master;
+    const struct role_args args = {
+        .channel = channel,
+        .segment = m->segment,
+        .slot = w->index,
+        .user = m->user,
+        .group = m->group,
+    };
+
+    (void)setpgid(0, 0); /* Ctrl-C is the master's, which then stops its workers in order */
+    proctitle_set("rpd: %s", w->name);
+    logs_child(&m->logs, w->name);
+    fd_close_from(3, &channel, 1);
+    signals_reset();
+    _exit(worker_main(&args));
+}
+
+int worker_spawn(struct worker *w)
+{
+    struct master *m = w->master;
+    int pair[2];
+    pid_t pid;
+
+    assert(w->pid == 0);
+    if (ipc_pair(pair) != 0)
+        return -1;
+    if (event_add(&m->events, &w->channel, pair[0], EPOLLIN, on_channel) != 0
+        || (pid = fork()) < 0) {
+        event_remove(&m->events, &w->channel);
+        fd_close(&pair[0]);
+        fd_close(&pair[1]);
+        return -1;
+    }
+    if (pid == 0)
+        child(w, pair[1]);
+    fd_close(&pair[1]);
+    w->pid = pid;
+    w->phase = PHASE_STARTING;
+    w->sent = w->acknowledged = 0;
+    w->is_retire_due = w->is_stop_due = w->is_killed = w->has_refused = false;
+    worker_sync(w);
+    return 0;
+}
+
+/* ---- what it is told ---- */
+
+enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_LISTEN, DUE_GENERATION, DUE_LOGS };
+
+static void add_logs(const struct master *m, struct ipc_msg *msg)
+{
+    msg->fds[msg->nfds++] = m->generation.bundle;
+    if (m->logs.error_fd >= 0) {
+        msg->flags |= IPC_HAS_LOG;
+        msg->fds[msg->nfds++] = m->logs.error_fd;
+    }
+    if (m->logs.access_fd >= 0) {
+        msg->flags |= IPC_HAS_ACCESS_LOG;
+        msg->fds[msg->nfds++] = m->logs.access_fd;
+    }
+}
+
+/* The next message the worker should get. */
+static enum due next_due(const struct worker *w, struct ipc_msg *msg)
+{
+    const struct master *m = w->master;
+
+    if (w->is_stop_due) {
+        msg->type = IPC_STOP;
+        return DUE_STOP;
+    }
+    if (w->is_retire_due) {
+        msg->type = IPC_RETIRE;
+        msg->number = m->generation.conf->global.shutdown_timeout_ms;
+        return DUE_RETIRE;
+    }
+    if (w->phase == PHASE_LEAVING)
+        return DUE_NOTHING;
+    if (listen_batch(&m->listen, w->index, m->nworkers, msg))
+        return DUE_LISTEN;
+    if (w->sent < m->generation.number) {
+        msg->type = IPC_GENERATION;
+        msg->number = m->generation.number;
+        add_logs(m, msg);
+        return DUE_GENERATION;
+    }
+    if (w->logs_sent < m->logs_number) {
+        msg->type = IPC_LOGS;
+        add_logs(m, msg);
+        return DUE_LOGS;
+    }
+    return DUE_NOTHING;
+}
+
+static void sent(struct worker *w, enum due due, const struct ipc_msg *msg)
+{
+    struct master *m = w->master;
+
+    switch (due) {
+    case DUE_STOP:
+        w->is_stop_due = false;
+        break;
+    case DUE_RETIRE:
+        w->is_retire_due = false;
+        listen_worker_gone(&m->listen, w->index);
+        break;
+    case DUE_LISTEN:
+        listen_sent(&m->listen, w->index, msg);
+        break;
+    case DUE_GENERATION:
+        w->sent = msg->number;
+        w->logs_sent = m->logs_number;
+        listen_generation_sent(&m->listen, w->index, msg->number);
+        break;
+    case DUE_LOGS:
+        w->logs_sent = m->logs_number;
+        break;
+    case DUE_NOTHING:
+        break;
+    }
+}
+
+void worker_sync(struct worker *w)
+{
+    struct events *ev = &w->master->events;
+    struct ipc_msg msg;
+    enum due due;
+
+    while (w->channel.fd >= 0) {
+        memset(&msg, 0, offsetof(struct ipc_msg, fds));
+        due = next_due(w, &msg);
+        if (due == DUE_NOTHING) {
+            event_want(ev, &w->channel, EPOLLIN);
+            return;
+        }
+        if (ipc_send(w->channel.fd, &msg) != 0)
+            break;
+        sent(w, due, &msg);
+    }
+    if (w->channel.fd < 0 || errno == EPIPE || errno == ECONNRESET)
+        return; /* dead: SIGCHLD is on its way */
+    event_want(ev, &w->channel, errno == EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    if (errno != EAGAIN) {
+        log_warn("%s cannot be told: it is tried again", w->name);
+        deadline_set(ev, &w->retry, RETRY_MS);
+    }
+}
+
+static void on_retry(struct deadline *d)
+{
+    worker_sync(CONTAINER(d, struct worker, retry));
+}
+
+void worker_retire(struct worker *w, uint64_t ms)
+{
+    w->phase = PHASE_LEAVING;
+    w->is_retire_due = true;
+    deadline_set(&w->master->events, &w->kill, ms + GRACE_MS);
+    worker_sync(w);
+}
+
+void worker_stop(struct worker *w, uint64_t ms)
+{
+    w->phase = PHASE_LEAVING;
+    w->is_stop_due = true;
+    deadline_set(&w->master->events, &w->kill, ms);
+    worker_sync(w);
+}
+
+void worker_kill(struct worker *w)
+{
+    w->phase = PHASE_LEAVING;
+    w->is_killed = true;
+    (void)kill(w->pid, SIGKILL);
+}
+
+static void on_kill(struct deadline *d)
+{
+    struct worker *w = CONTAINER(d, struct worker, kill);
+
+    log_warnx("%s (pid %d) does not end: killed", w->name, (int)w->pid);
+    worker_kill(w);
+}
+
+/* ---- what it says ---- */
+
+static void close_channel(struct worker *w)
+{
+    int fd = w->channel.fd;
+
+    event_remove(&w->master->events, &w->channel);
+    fd_close(&fd);
+    deadline_cancel(&w->retry);
+}
+
+/* false when there is no more. */
+static bool receive_one(struct worker *w)
+{
+    struct ipc_msg msg;
+    int r = ipc_recv(w->channel.fd, &msg);
+
+    if (r == 1) {
+        ipc_close_fds(&msg);
+        if (msg.type == IPC_READY)
+            supervise_ready(w, msg.number);
+        else if (msg.type == IPC_FAILED)
+            supervise_failed(w, msg.number, slice_of(msg.data, msg.size));
+        else
+            log_errorx("%s said something unknown: %u", w->name, msg.type);
+        return true;
+    }
+    if (r < 0 && errno == EAGAIN)
+        return false;
+    if (r < 0)
+        log_error("channel of %s", w->name);
+    /* It is ending, or gone wrong. A core dump may take a while. */
+    close_channel(w);
+    if (!deadline_is_set(&w->kill))
+        deadline_set(&w->master->events, &w->kill, MUTE_MS);
+    return false;
+}
+
+void worker_receive(struct worker *w)
+{
+    while (w->channel.fd >= 0 && receive_one(w))
+        ;
+}
+
+static void on_channel(struct event *e, uint32_t mask)
+{
+    struct worker *w = CONTAINER(e, struct worker, channel);
+
+    if (mask & EPOLLOUT)
+        worker_sync(w);
+    if (mask & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        worker_receive(w);
+}
+
+void worker_gone(struct worker *w)
+{
+    close_channel(w);
+    deadline_cancel(&w->start);
+    deadline_cancel(&w->kill);
+    w->pid = 0;
+    w->phase = PHASE_NONE;
+}

@@ -1,0 +1,332 @@
+/* The master's pure parts: back-off, which worker holds which socket, the table of sockets, what a
+ * reload changes, what only a restart changes, the loop. */
+#include "master/changes.h"
+#include "master/events.h"
+#include "master/install.h"
+#include "master/listen.h"
+#include "master/supervise.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "common/base/clock.h"
+#include "common/core/role.h"
+#include "t/unit/unit.h"
+
+#define SECOND_US 1000000ull
+
+/* The master is linked without the other roles; none is started here. */
+int worker_main(const struct role_args *args)
+{
+    (void)args;
+    return EXIT_FAILURE;
+}
+
+/* ---- configurations ---- */
+
+struct made {
+    struct conf_text text;
+    struct conf *conf;
+    char dir[64];
+};
+
+static void make(struct made *made, const char *ini)
+{
+    struct report report;
+    char path[128];
+    FILE *f;
+
+    memset(made, 0, sizeof *made);
+    (void)snprintf(made->dir, sizeof made->dir, "/tmp/rpd-unit-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(made->dir));
+    snprintf(path, sizeof path, "%s/rpd.ini", made->dir);
+    f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(ini, f);
+    ck_assert_int_eq(fclose(f), 0);
+    report_init(&report);
+    ck_assert_msg(conf_read(&made->text, path, &report), "%s", report.text.s);
+    made->conf = conf_build(&made->text, &report);
+    ck_assert_msg(made->conf != NULL, "%s", report.text.s);
+    report_fini(&report);
+    unlink(path);
+    rmdir(made->dir);
+}
+
+static void unmake(struct made *made)
+{
+    conf_free(&made->conf);
+    conf_text_fini(&made->text);
+}
+
+#define BASE                                                                                   \
+    "[listener web]\nbind = 127.0.0.1:80\n"                                                    \
+    "[route all]\nbackend = pool\n[route b]\npath = /b\nrespond = 200 b\n"                     \
+    "[backend pool]\nserver = 127.0.0.1:1 name=one\nserver = 127.0.0.1:2 name=two\n"
+
+static void changes_are(const char *before, const char *after, const char *expected)
+{
+    struct made old, new;
+    struct strbuf out;
+
+    make(&old, before);
+    make(&new, after);
+    strbuf_init(&out);
+    changes_describe(old.conf, new.conf, &out);
+    ck_assert_str_eq(out.s, expected);
+    strbuf_fini(&out);
+    unmake(&old);
+    unmake(&new);
+}
+
+START_TEST(test_changes)
+{
+    changes_are(BASE, BASE, "nothing changed");
+    changes_are(BASE, "; a comment\n" BASE, "nothing changed");
+    changes_are(BASE, BASE "[route c]\npath = /c\nrespond = 200 c\n", "routes +1");
+    changes_are(BASE "[route c]\npath = /c\nrespond = 200 c\n", BASE, "routes -1");
+}
+END_TEST
+
+START_TEST(test_changes_of_values)
+{
+    changes_are(BASE, BASE "keepalive = 1\n", "backends ~1");
+    changes_are(BASE, BASE "server = 127.0.0.1:3 name=three\n", "backends ~1, servers +1");
+    changes_are("[global]\nlog_level = info\n" BASE, "[global]\nlog_level = debug\n" BASE,
+                "global");
+    changes_are(BASE,
+                "[listener web]\nbind = 127.0.0.1:81\n[route all]\nbackend = pool\n"
+                "[route b2]\npath = /b\nrespond = 200 b\n"
+                "[backend pool]\nserver = 127.0.0.1:1 name=one weight=2\n",
+                "listeners ~1, routes +1 -1, backends ~1, servers -1 ~1");
+}
+END_TEST
+
+START_TEST(test_settings_of_a_restart_are_kept)
+{
+    struct made old, new;
+    struct report report;
+    struct kept kept;
+
+    make(&old, "[global]\nrun_dir = /tmp/a\n" BASE);
+    make(&new, "[global]\nrun_dir = /tmp/b\nlog_level = debug\n" BASE);
+    kept_init(&kept, old.conf);
+    unmake(&old);
+    report_init(&report);
+    kept_restore(&kept, new.conf, &report);
+    ck_assert_uint_eq(report.warnings, 1);
+    ck_assert_uint_eq(report.errors, 0);
+    ck_assert_ptr_nonnull(strstr(report.text.s, "run_dir"));
+    ck_assert_str_eq(new.conf->global.run_dir, "/tmp/a");
+    ck_assert_int_eq((int)new.conf->global.log_level, LOG_LEVEL_DEBUG);
+    report_fini(&report);
+    kept_fini(&kept);
+    unmake(&new);
+}
+END_TEST
+
+/* ---- workers ---- */
+
+START_TEST(test_backoff_doubles_within_the_window)
+{
+    unsigned ms = supervise_backoff(0, 60 * SECOND_US);
+    static const unsigned expected[] = { 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000 };
+
+    ck_assert_uint_eq(ms, 0);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        ms = supervise_backoff(ms, ms * 1000ull + SECOND_US);
+        ck_assert_uint_eq(ms, expected[i]);
+    }
+}
+END_TEST
+
+START_TEST(test_backoff_ends_after_ten_good_seconds)
+{
+    ck_assert_uint_eq(supervise_backoff(0, 10 * SECOND_US - 1), 100);
+    ck_assert_uint_eq(supervise_backoff(0, 10 * SECOND_US), 0);
+    /* Held back for 10 s: that time does not count. */
+    ck_assert_uint_eq(supervise_backoff(10000, 20 * SECOND_US - 1), 10000);
+    ck_assert_uint_eq(supervise_backoff(10000, 20 * SECOND_US), 0);
+}
+END_TEST
+
+START_TEST(test_every_socket_has_a_holder)
+{
+    for (unsigned nworkers = 1; nworkers < 10; nworkers++)
+        for (unsigned slot = 0; slot < 20; slot++) {
+            unsigned holder = listen_holder(slot, nworkers);
+
+            ck_assert_uint_lt(holder, nworkers);
+            if (slot < nworkers)
+                ck_assert_uint_eq(holder, slot);
+        }
+}
+END_TEST
+
+/* ---- sockets ---- */
+
+static unsigned batch(struct listen_table *t, unsigned index, unsigned nworkers)
+{
+    struct ipc_msg msg;
+    unsigned n = 0;
+
+    while (listen_batch(t, index, nworkers, &msg)) {
+        ck_assert_uint_le(msg.count, IPC_LISTEN_MAX);
+        ck_assert_uint_eq(msg.count, msg.nfds);
+        ck_assert_uint_eq(msg.size, msg.count * sizeof(struct ipc_listen));
+        listen_sent(t, index, &msg);
+        n += msg.count;
+    }
+    return n;
+}
+
+static bool prepare(struct listen_table *t, const struct conf *conf, unsigned nworkers)
+{
+    struct report report;
+    bool is_done;
+
+    report_init(&report);
+    is_done = listen_prepare(t, conf, nworkers, 0, &report);
+    ck_assert_int_eq(is_done, report.errors == 0);
+    report_fini(&report);
+    return is_done;
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0;
+}
+
+/* Unix addresses: no port has to be found. */
+START_TEST(test_shared_sockets_go_to_every_worker_once)
+{
+    struct listen_table t;
+    struct made one;
+    char dir[] = "/tmp/rpd-unit-XXXXXX", ini[512], path[64];
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/s", dir);
+    snprintf(ini, sizeof ini, "[listener web]\nbind = unix:%s\n[route a]\nrespond = 200 a\n", path);
+    make(&one, ini);
+    listen_init(&t);
+    ck_assert(prepare(&t, one.conf, 3));
+    ck_assert_uint_eq(batch(&t, 0, 3), 0); /* not in force yet */
+    listen_commit(&t, one.conf, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(batch(&t, i, 3), 1);
+        ck_assert_uint_eq(batch(&t, i, 3), 0);
+    }
+    ck_assert_uint_eq(batch(&t, 3, 3), 0);
+    listen_worker_gone(&t, 1);
+    ck_assert_uint_eq(batch(&t, 1, 3), 1);
+    ck_assert(exists(path));
+    listen_fini(&t);
+    ck_assert(!exists(path));
+    unmake(&one);
+    rmdir(dir);
+}
+END_TEST
+
+START_TEST(test_unused_sockets_close_when_every_worker_was_told)
+{
+    struct listen_table t;
+    struct made two, one;
+    char dir[] = "/tmp/rpd-unit-XXXXXX", ini[512], path[64];
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/b", dir);
+    snprintf(ini, sizeof ini, "[listener a]\nbind = unix:%s/a\n[listener b]\nbind = unix:%s\n"
+             "[route a]\nrespond = 200 a\n", dir, path);
+    make(&two, ini);
+    snprintf(ini, sizeof ini, "[listener a]\nbind = unix:%s/a\n[route a]\nrespond = 200 a\n", dir);
+    make(&one, ini);
+    listen_init(&t);
+    ck_assert(prepare(&t, two.conf, 2));
+    listen_commit(&t, two.conf, 1);
+    ck_assert_uint_eq(batch(&t, 0, 2) + batch(&t, 1, 2), 4);
+    ck_assert(prepare(&t, one.conf, 2));
+    listen_commit(&t, one.conf, 2);
+    listen_generation_sent(&t, 0, 2);
+    listen_generation_sent(&t, 1, 1); /* an earlier one: it has it still */
+    listen_prune(&t);
+    ck_assert(exists(path));
+    /* Used again meanwhile: only who dropped it needs it anew. */
+    ck_assert(prepare(&t, two.conf, 2));
+    listen_commit(&t, two.conf, 3);
+    ck_assert_uint_eq(batch(&t, 0, 2), 1);
+    ck_assert_uint_eq(batch(&t, 1, 2), 0);
+    listen_commit(&t, one.conf, 4);
+    listen_generation_sent(&t, 0, 4);
+    listen_generation_sent(&t, 1, 4);
+    listen_prune(&t);
+    ck_assert(!exists(path));
+    listen_fini(&t);
+    unmake(&two);
+    unmake(&one);
+    rmdir(dir);
+}
+END_TEST
+
+/* ---- loop ---- */
+
+struct probe {
+    struct event event;
+    struct deadline deadline;
+    unsigned events, deadlines;
+};
+
+static void on_event(struct event *e, uint32_t mask)
+{
+    struct probe *p = CONTAINER(e, struct probe, event);
+    char c;
+
+    ck_assert((mask & EPOLLIN) != 0);
+    ck_assert_int_eq(read(e->fd, &c, 1), 1);
+    p->events++;
+}
+
+static void on_deadline(struct deadline *d)
+{
+    struct probe *p = CONTAINER(d, struct probe, deadline);
+
+    ck_assert(!deadline_is_set(d));
+    p->deadlines++;
+}
+
+START_TEST(test_loop_serves_events_and_deadlines)
+{
+    struct events ev;
+    struct probe p = { .events = 0 };
+    int fds[2];
+    uint64_t start_us = clock_mono_us();
+
+    ck_assert_int_eq(events_init(&ev), 0);
+    ck_assert_int_eq(pipe(fds), 0);
+    event_init(&p.event);
+    deadline_init(&p.deadline, on_deadline);
+    ck_assert_int_eq(event_add(&ev, &p.event, fds[0], EPOLLIN, on_event), 0);
+    ck_assert_int_eq(write(fds[1], "ab", 2), 2);
+    events_step(&ev);
+    events_step(&ev);
+    ck_assert_uint_eq(p.events, 2);
+    deadline_set(&ev, &p.deadline, 1);
+    deadline_set(&ev, &p.deadline, 30); /* moved */
+    while (p.deadlines == 0)
+        events_step(&ev);
+    ck_assert_uint_ge(clock_mono_us() - start_us, 30000);
+    event_remove(&ev, &p.event);
+    event_remove(&ev, &p.event);
+    ck_assert_int_eq(p.event.fd, -1);
+    events_fini(&ev);
+}
+END_TEST
+
+UNIT_MAIN("master", test_changes, test_changes_of_values, test_settings_of_a_restart_are_kept,
+          test_backoff_doubles_within_the_window, test_backoff_ends_after_ten_good_seconds,
+          test_every_socket_has_a_holder, test_shared_sockets_go_to_every_worker_once,
+          test_unused_sockets_close_when_every_worker_was_told,
+          test_loop_serves_events_and_deadlines)
