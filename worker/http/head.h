@@ -89,7 +89,7 @@ void fields_remove_name(struct fields *f, struct slice name);
 bool fields_set(struct fields *f, enum field_id id, struct slice name, struct slice value)
     __attribute__((warn_unused_result));
 #define FIELDS_EACH(it, f) \
-    for (struct field *it = (f)->v; it != (f)->v + (f)->n; it++) if (it->name.n != 0)
+    for (struct field *it = (f)->v; it && it != (f)->v + (f)->n; it++) if (it->name.n != 0)
 
 /* Standard reason phrase, "" for unknown codes. */
 struct slice status_reason(unsigned status);
