@@ -9,7 +9,10 @@
 /* Looking for similar names costs: a file full of mistakes gets no more than this. */
 #define SUGGESTIONS_MAX 100
 
-typedef const struct conf_entry *first_entries[CONF_SETTINGS_MAX];
+/* Where a section set each setting first. */
+struct first_entries {
+    const struct conf_entry *of[CONF_SETTINGS_MAX];
+};
 
 /* What a key names. */
 struct key_info {
@@ -188,7 +191,7 @@ static bool was_set(struct conf_cursor *c, const struct conf_entry *first)
 
 /* Entries i..end: a setting and what continues it. */
 static void build_setting(struct conf_cursor *c, struct conf_section *s, size_t i, size_t end,
-                          first_entries first)
+                          struct first_entries *first)
 {
     const struct conf_setting *setting = c->setting;
     const struct conf_entry *entries = c->b->text->entries.v;
@@ -197,16 +200,16 @@ static void build_setting(struct conf_cursor *c, struct conf_section *s, size_t 
     bool is_bad = false;
 
     s->set |= bit;
-    if (was_set(c, first[setting->bit]))
+    if (was_set(c, first->of[setting->bit]))
         return;
     for (size_t k = i; k < end; k++)
         is_bad |= entries[k].is_bad;
     s->has_errors |= is_bad;
     /* A section adds to [defaults], but not to what the table says. */
     bool has_defaults = !s->is_defaults && (c->b->defaults_set[s->kind] & bit) != 0;
-    if (setting->type->is_list && !first[setting->bit] && !has_defaults)
+    if (setting->type->is_list && !first->of[setting->bit] && !has_defaults)
         conf_clear(setting->type, field);
-    first[setting->bit] = &entries[i];
+    first->of[setting->bit] = &entries[i];
     c->is_fresh = !(s->grown & bit);
     if (setting->type->is_list)
         parse_list(c, i, end, field);
@@ -217,7 +220,7 @@ static void build_setting(struct conf_cursor *c, struct conf_section *s, size_t 
 }
 
 static void build_entry(struct conf_builder *b, struct conf_section *s, size_t i, size_t end,
-                        first_entries first)
+                        struct first_entries *first)
 {
     const struct conf_entry *e = &b->text->entries.v[i];
     const struct key_info *info = smap_get(&b->keys[s->kind], slice_str(e->key));
@@ -233,7 +236,7 @@ static void build_entry(struct conf_builder *b, struct conf_section *s, size_t i
     }
 }
 
-static void build_section(struct conf_builder *b, struct conf_section *s, first_entries first)
+static void build_section(struct conf_builder *b, struct conf_section *s, struct first_entries *first)
 {
     const struct conf_entry *entries = b->text->entries.v;
     unsigned errors = b->report->errors;
@@ -274,7 +277,7 @@ static void build_table_defaults(struct conf_builder *b)
 /* [global] and [defaults], which may come in several pieces. */
 static void build_common_sections(struct conf_builder *b)
 {
-    first_entries first[CONF_KIND_COUNT];
+    struct first_entries first[CONF_KIND_COUNT];
 
     memset(first, 0, sizeof first);
     for (size_t i = 0; i < b->sections.n; i++) {
@@ -284,7 +287,7 @@ static void build_common_sections(struct conf_builder *b)
             continue;
         if (s->kind == CONF_KIND_global && b->conf->global.origin.line == 0)
             b->conf->global.origin = s->origin;
-        build_section(b, s, first[s->kind]);
+        build_section(b, s, &first[s->kind]);
         if (s->is_defaults)
             b->defaults_set[s->kind] |= s->set;
     }
@@ -361,13 +364,13 @@ static void build_objects(struct conf_builder *b)
 {
     for (size_t i = 0; i < b->sections.n; i++) {
         struct conf_section *s = &b->sections.v[i];
-        first_entries first = { NULL };
+        struct first_entries first = { { NULL } };
 
         if (!conf_is_object(s))
             continue;
         memcpy(s->target, b->defaults[s->kind], conf_kinds[s->kind].size);
         set_identity(s);
-        build_section(b, s, first);
+        build_section(b, s, &first);
         if (s->kind == CONF_KIND_route)
             settle_answer(s);
         check_required(b, s);

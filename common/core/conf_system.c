@@ -1,9 +1,7 @@
-/* What a configuration needs of the machine: names that resolve, users that exist, files that can
- * be written. The master and rpd -t call it; it may block. */
+/* What a configuration needs of the machine: names that resolve, files that can be written. The
+ * master and rpd -t call it; it may block. Users are the master's business. */
 #include <errno.h>
-#include <grp.h>
 #include <netdb.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -131,7 +129,7 @@ void conf_resolve(struct conf_text *text, const struct conf *conf, struct report
     smap_fini(&r.done);
 }
 
-/* ---- users and files ---- */
+/* ---- files ---- */
 
 static char *directory_of(const char *path)
 {
@@ -200,16 +198,7 @@ static void check_run_dir(const struct conf *conf, struct report *report)
 
 void conf_check_system(const struct conf *conf, struct report *report)
 {
-    struct report_place at = place_of(&conf->global.origin);
-
     check_log(conf, "log", conf->global.log, report);
     check_log(conf, "access_log", conf->global.access_log, report);
     check_run_dir(conf, report);
-    if (geteuid() != 0)
-        return;
-    if (!getpwnam(conf->global.user))
-        report_error_at(report, at, "[global] user: there is no user '%s'", conf->global.user);
-    if (!getgrnam(conf->global.group))
-        report_error_at(report, at, "[global] group: there is no group '%s'",
-                        conf->global.group);
 }

@@ -128,14 +128,16 @@ bool units_count(struct slice text, uint64_t *count, struct strbuf *error)
 
 void units_print_duration(uint64_t ms, struct strbuf *out)
 {
-    if (ms == 0)
+    if (ms == 0) {
         strbuf_addc(out, '0');
+        return;
+    }
     for (size_t i = 0; i < NDURATIONS; i++) {
-        const struct unit *u = &durations[i];
+        const uint64_t factor = durations[i].factor;
 
-        if (ms >= u->factor)
-            strbuf_printf(out, "%" PRIu64 "%s", ms / u->factor, u->name.p);
-        ms %= u->factor;
+        if (ms >= factor)
+            strbuf_printf(out, "%" PRIu64 "%s", ms / factor, durations[i].name.p);
+        ms %= factor;
     }
 }
 

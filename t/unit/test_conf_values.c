@@ -207,14 +207,16 @@ END_TEST
 START_TEST(test_run_dir_fits_a_socket)
 {
     struct conf_fixture x;
-    char line[200] = "run_dir = /";
+    char path[100], line[200];
 
     fixture_begin(&x);
-    while (strlen(line) < strlen("run_dir = ") + 98)
-        strcat(line, "d");
-    good(&x, "global", line);
-    strcat(line, "d");
+    memset(path, '/', sizeof path - 1);
+    path[99] = '\0';
+    snprintf(line, sizeof line, "run_dir = %s", path);
     bad(&x, "global", line, "longer than 98 bytes: the control socket's name would not fit");
+    path[98] = '\0';
+    snprintf(line, sizeof line, "run_dir = %s", path);
+    good(&x, "global", line);
     bad(&x, "global", "user = a b", "'a b' is no name of a user");
     fixture_end(&x);
 }
@@ -390,7 +392,8 @@ START_TEST(test_servers)
 
     fixture_begin(&x);
     good(&x, "backend", "server = 10.0.0.1:80, 10.0.0.2:80 weight=5 name=two\n"
-                        "  unix:/run/a.sock backup max_conns=7\nserver = app.test:80 down weight=0");
+                        "  unix:/run/a.sock backup max_conns=7\n"
+                        "server = app.test:80 down weight=0");
     const struct conf_servers *s = &x.conf->backends[0].server;
     ck_assert_uint_eq(s->n, 4);
     ck_assert_str_eq(s->v[0].name, "10.0.0.1:80");
