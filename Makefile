@@ -49,7 +49,7 @@ endif
 AR = $(if $(IS_CLANG),llvm-ar,gcc-ar)
 
 CC_ALL   = $(CC) -std=c11 -fno-common $(OPT) $(CPP) $(CPPFLAGS)
-CC_OURS  = $(CC_ALL) $(WARN) $(CFLAGS)
+CC_OURS  = $(CC_ALL) $(CFLAGS)
 CC_LINK  = $(CC) $(LINK) $(CFLAGS) $(LDFLAGS)
 FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS)
 
@@ -84,15 +84,15 @@ $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC_OURS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC_OURS) $(WARN) -MMD -MP -c -o $@ $<
 
 $(BUILD)/llhttp/%.o: $(LLHTTP_DIR)/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC_ALL) -w -MMD -MP -c -o $@ $<
 
-# Files that change when what they hold does: other flags make everything anew, another list of
-# sources links again.
+# Files that change when what they hold does: other flags (but for warnings) make everything anew,
+# another list of sources links again.
 $(BUILD)/flags: TEXT = $(FLAGS)
 $(BUILD)/sources: TEXT = $(LIB_SRC)
 $(BUILD)/flags $(BUILD)/sources: FORCE
