@@ -143,14 +143,14 @@ static void decode_bytewise(struct slice bytes)
 
 struct row {
     struct slice bytes;
-    enum end_reason why;
     const char *payload, *trailers;
+    enum end_reason why;
     bool is_cut; /* the message is not complete */
 };
 
-#define OK(text, payload, trailers) { SLICE_INIT(text), END_OK, payload, trailers, false }
-#define CUT(text, payload) { SLICE_INIT(text), END_OK, payload, "", true }
-#define BAD(text) { SLICE_INIT(text), END_BAD_FRAMING, NULL, NULL, false }
+#define OK(text, payload, trailers) { SLICE_INIT(text), payload, trailers, END_OK, false }
+#define CUT(text, payload) { SLICE_INIT(text), payload, "", END_OK, true }
+#define BAD(text) { SLICE_INIT(text), NULL, NULL, END_BAD_FRAMING, false }
 
 static const struct row rows[] = {
     OK("0\r\n\r\n", "", ""),

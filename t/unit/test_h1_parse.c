@@ -8,14 +8,14 @@
 /* A row's bytes are a head's; `is` says what became of it: see render(). */
 struct row {
     struct slice bytes;
-    enum end_reason why;
     const char *is;
+    enum end_reason why;
     enum http_method method; /* of the request, for responses */
 };
 
-#define OK(text, is) { SLICE_INIT(text), END_OK, is, METHOD_GET }
-#define NO(text, reason) { SLICE_INIT(text), END_##reason, NULL, METHOD_GET }
-#define FOR(text, method, is) { SLICE_INIT(text), END_OK, is, METHOD_##method }
+#define OK(text, is) { SLICE_INIT(text), is, END_OK, METHOD_GET }
+#define NO(text, reason) { SLICE_INIT(text), NULL, END_##reason, METHOD_GET }
+#define FOR(text, method, is) { SLICE_INIT(text), is, END_OK, METHOD_##method }
 
 #define GET(fields) "GET / HTTP/1.1\r\nHost: h\r\n" fields "\r\n"
 #define POST(fields) "POST / HTTP/1.1\r\nHost: h\r\n" fields "\r\n"

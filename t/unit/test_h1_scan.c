@@ -6,12 +6,13 @@
 
 struct row {
     struct slice bytes;
-    enum h1_scanned result;
     size_t used;         /* DONE, if less than all */
     uint32_t first_line;
+    enum h1_scanned result;
 };
 
-#define ROW(text, result, ...) { SLICE_INIT(text), H1_SCAN_##result, __VA_ARGS__ }
+#define ROW(text, result, used, first_line) \
+    { SLICE_INIT(text), used, first_line, H1_SCAN_##result }
 
 static const struct row rows[] = {
     ROW("GET / HTTP/1.1\r\n\r\n", DONE, ALL, 16),

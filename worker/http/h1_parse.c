@@ -3,8 +3,6 @@
  * heads that h1_scan let pass; reads no body. */
 #include "worker/http/h1.h"
 
-#include <assert.h>
-
 #define FIELDS_MAX 256
 #define OPTIONS_MAX 64 /* of Connection: each costs a walk over the fields */
 #define VERSION_LEN 8  /* HTTP/1.1 */
@@ -63,9 +61,6 @@ static void see_te(struct parse *p)
 static bool see_length(struct parse *p)
 {
     p->lengths++;
-    for (size_t i = 0; i < p->value.n; i++)
-        if (p->value.p[i] < '0' || p->value.p[i] > '9')
-            return false;
     return slice_u64(p->value, &p->length) && p->length <= INT64_MAX;
 }
 
@@ -526,14 +521,12 @@ static const llhttp_settings_t head_settings = {
 /* HTTP/DIGITS.DIGITS */
 static bool is_version(struct slice s)
 {
-    struct slice major, minor = s;
+    struct slice rest = s;
+    struct slice name = slice_cut(&rest, '/'), major = slice_cut(&rest, '.');
     uint64_t number;
 
-    if (!slice_starts(s, SLICE("HTTP/")))
-        return false;
-    minor = slice_of(s.p + 5, s.n - 5);
-    major = slice_cut(&minor, '.');
-    return slice_u64(major, &number) && slice_u64(minor, &number);
+    return slice_eq(name, SLICE("HTTP")) && slice_u64(major, &number) &&
+           slice_u64(rest, &number);
 }
 
 /* The request line is all right but for a method or version that we do not have. */
