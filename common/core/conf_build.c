@@ -293,6 +293,17 @@ static void build_common_sections(struct conf_builder *b)
     }
 }
 
+/* default_backend takes the timeouts and rules of [defaults route], but is its own answer. */
+static void build_route_defaults(struct conf_builder *b)
+{
+    struct conf_route *route = &b->conf->route_defaults;
+
+    memcpy(route, b->defaults[CONF_KIND_route], sizeof *route);
+    route->name = "";
+    route->backend = NULL;
+    route->respond.status = route->redirect.status = 0;
+}
+
 /* ---- objects ---- */
 
 static void set_identity(struct conf_section *s)
@@ -421,6 +432,7 @@ struct conf *conf_build_partial(const struct conf_text *text, struct report *rep
     build_table_defaults(&b);
     conf_place_sections(&b);
     build_common_sections(&b);
+    build_route_defaults(&b);
     build_objects(&b);
     conf_check(&b);
     builder_fini(&b);

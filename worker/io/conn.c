@@ -551,6 +551,8 @@ struct ip conn_local(const struct conn *c)
 {
     struct addr a = { .len = 0 };
 
+    if (c->local.family != 0)
+        return c->local;
     a.len = sizeof a - offsetof(struct addr, sa);
     if (getsockname(c->fd, &a.sa, &a.len) < 0)
         a.sa.sa_family = AF_UNSPEC;

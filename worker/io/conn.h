@@ -82,6 +82,7 @@ struct conn {
     };
     int fd;
     struct ip peer;       /* who is at the other end; a PROXY header changes it for clients */
+    struct ip local;      /* what a PROXY header said our end is; family 0: ask the kernel */
     uint32_t linger_left; /* bytes still read and dropped */
     uint16_t error;       /* is_broken: the errno on_broken is told */
     bool is_connecting : 1;
@@ -141,7 +142,7 @@ void conn_reset(struct conn **c);
  * has closed at last, at a batch's end. */
 void conn_linger(struct conn **c, void (*on_gone)(void *arg), void *arg);
 
-/* Our end's address, asked of the kernel. */
+/* Our end's address, as a PROXY header said or asked of the kernel. */
 struct ip conn_local(const struct conn *c);
 
 #endif

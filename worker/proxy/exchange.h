@@ -47,6 +47,7 @@ struct exchange {
     bool is_request_done : 1;
     bool is_body_sent : 1;          /* body bytes went to a server: no retry without a spool */
     bool is_granted : 1;            /* the down side got its first credit */
+    bool is_ruled : 1;              /* the route's request_header rules were applied */
     bool is_up_open : 1;            /* up_begin without up_end */
 };
 

@@ -106,6 +106,7 @@ static void on_readable(struct conn *c)
         break;
     case PROXY_HEADER_DONE:
         c->peer = src;
+        c->local = dst;
         buf_skip(g->in, used);
         greeted(c);
         break;

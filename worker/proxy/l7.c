@@ -179,6 +179,19 @@ static bool host_for_server(struct exchange *x, struct head *h)
     return false;
 }
 
+/* The head as this server gets it. Rules may name the server, so they wait until it is known;
+ * they are applied once, whatever is sent again. */
+static bool prepare_head(struct exchange *x, struct head *h)
+{
+    struct fields *f = &x->stream.request.fields;
+
+    if (!x->is_ruled && !exchange_rules(x, &x->route->request_header, f))
+        return false;
+    x->is_ruled = true;
+    *h = x->stream.request;
+    return host_for_server(x, h);
+}
+
 static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
 {
     struct exchange *x = CONTAINER(r, struct exchange, up);
@@ -192,14 +205,14 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
         .bytes_in = &s->stats->bytes_in,
         .bytes_out = &s->stats->bytes_out,
     };
-    struct head head = x->stream.request;
+    struct head head;
     struct side *up;
 
     h1_up_init(&x->h1_up, &x->stream, c, is_reused, &config, release_conn, x);
     up = x->stream.up = &x->h1_up.side;
     x->connect_us = r->connect_us;
     x->sent_us = x->proxy->loop.now_us;
-    if (!host_for_server(x, &head)) {
+    if (!prepare_head(x, &head)) {
         fail(x, END_EXHAUSTED);
         return;
     }
@@ -239,15 +252,14 @@ static const struct up_request_ops l7_up_ops = {
     .on_failed = on_failed,
 };
 
-/* Changes the head for good, then asks for a server. */
+/* Adds what a proxy adds, then asks for a server. */
 static void forward(struct exchange *x, const struct conf_backend *backend)
 {
     struct head *h = &x->stream.request;
 
     x->state = X_FORWARDING;
     x->backend_name = backend->name;
-    if (!forwarded_write(&x->forwarded, h, &x->peer, &x->stream.arena) ||
-        !exchange_rules(x, &x->route->request_header, &h->fields)) {
+    if (!forwarded_write(&x->forwarded, h, &x->peer, &x->stream.arena)) {
         fail(x, END_EXHAUSTED);
         return;
     }
@@ -505,7 +517,7 @@ static void on_request_end(struct exchange *x, const struct fields *trailers)
         forward(x, x->backend);
     } else if (x->state == X_DRAINING) {
         answer_canned(x);
-    } else if (up && !x->h1_up.is_request_done) {
+    } else if (up && (x->state == X_TUNNELLING || !x->h1_up.is_request_done)) {
         up->ops->send_end(up, trailers);
     }
 }
@@ -560,7 +572,8 @@ static bool retry_on_new(struct exchange *x, enum end_reason why)
     bool is_safe = method_is_idempotent(x->stream.request.method) && !x->is_body_sent &&
                    (x->is_request_done || x->stream.request.body == BODY_NONE || x->is_granted);
 
-    if (x->state != X_FORWARDING || !is_safe || !h1_up_died_idle(&x->h1_up))
+    if (x->state != X_FORWARDING || !is_safe || !h1_up_died_idle(&x->h1_up) ||
+        (why != END_SERVER_CLOSED && why != END_SERVER_RESET))
         return false;
     return up_again(&x->up, why, true);
 }

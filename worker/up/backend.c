@@ -152,7 +152,7 @@ static struct server *heap_pick(struct balance *heap, struct server *const *trie
         } else if (server_try_take(s)) {
             picked = s;
         } else {
-            *is_full = true;
+            *is_full = s->backend->is_parked_full = true;
             server_park(s);
         }
     }
@@ -166,12 +166,12 @@ static void check_parked(struct backend *b, bool *is_full)
     uint64_t now = b->up->loop->now_us;
 
     if (list_empty(&b->parked))
-        return;
-    *is_full = true; /* perhaps: told apart when it is looked at */
-    if (now - b->parked_checked_us < PARKED_CHECK_US)
+        b->is_parked_full = false;
+    *is_full = b->is_parked_full;
+    if (list_empty(&b->parked) || now - b->parked_checked_us < PARKED_CHECK_US)
         return;
     b->parked_checked_us = now;
-    *is_full = false;
+    b->is_parked_full = false;
     LIST_EACH(it, &b->parked) {
         struct server *s = CONTAINER(it, struct server, parked);
 
@@ -180,16 +180,9 @@ static void check_parked(struct backend *b, bool *is_full)
         if (s->max_conns == 0 || server_active(s) < s->max_conns)
             server_unpark(s);
         else
-            *is_full = true;
+            b->is_parked_full = true;
     }
-}
-
-static bool any_usable(struct backend *b)
-{
-    LIST_EACH(it, &b->parked)
-        if (server_is_usable(CONTAINER(it, struct server, parked)))
-            return true;
-    return false;
+    *is_full = b->is_parked_full;
 }
 
 struct server *backend_pick(struct backend *b, struct server *const *tried, uint32_t ntried,
@@ -203,8 +196,6 @@ struct server *backend_pick(struct backend *b, struct server *const *tried, uint
     /* Backups are for when every other is out, not for when they are busy. */
     if (!s && !*is_full)
         s = heap_pick(&b->backup, tried, ntried, is_full);
-    if (!s && *is_full)
-        *is_full = any_usable(b);
     return s;
 }
 

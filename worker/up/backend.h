@@ -55,6 +55,7 @@ struct backend {
     struct balance primary, backup;
     struct list parked;
     uint64_t parked_checked_us;
+    bool is_parked_full;         /* some of the parked are not out but at max_conns */
     struct list queue;           /* up_requests waiting, the oldest first */
     uint32_t queued, queue_max, queue_timeout_ms;
     struct timer queue_timer;    /* looks for places that other workers freed */
