@@ -1,5 +1,6 @@
 """Limits: a full worker stops accepting and drops nobody; want of descriptors sheds and counts."""
 
+import re
 import resource
 import time
 
@@ -147,8 +148,8 @@ def test_want_of_descriptors_in_tcp_mode(rpd, origin):
 def test_temporary_files_that_cannot_be_made_are_an_error_answer(rpd, origin):
     """A full disk: the body that has to be spilled is refused, nothing else suffers."""
     o = origin()
-    d = rpd(plain(o, route="buffer_request = on"), workers=1,
-            limits=[(resource.RLIMIT_FSIZE, 16 << 20)])
+    d = rpd(plain(o, route="buffer_request = on"), workers=1)
+    resource.prlimit(d.worker_pids()[0], resource.RLIMIT_FSIZE, (16 << 20, 16 << 20))
     with d.client() as client:
         try:
             client.send(request_bytes("POST", "/", body=b"x" * (32 << 20)))
@@ -174,3 +175,32 @@ def test_connections_that_come_and_go_leave_nothing(rpd, n):
     wait_until(lambda: d.stats()["listeners"]["web"]["connections_total"] == n + 1)
     wait_until(lambda: fd_count(pid) <= before)
     assert d.stats()["listeners"]["web"]["connections_active"] == 0
+
+
+@pytest.mark.release_only
+@pytest.mark.parametrize("kind", ["heads", "bodies"])
+def test_want_of_memory_sheds_and_is_counted(rpd, origin, kind):
+    """A worker that gets no more memory gives up single units of work, never itself."""
+    d = rpd(plain(origin(), listener="max_header_size = 64k"), workers=1)
+    d.ask()
+    pid = d.worker_pids()[0]
+    with open(f"/proc/{pid}/status") as status:
+        size = int(re.search(r"VmSize:\s+(\d+) kB", status.read())[1]) * 1024
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + (4 << 20), size + (4 << 20)))
+    if kind == "heads":
+        data = b"GET / HTTP/1.1\r\nHost: test\r\nX: " + b"y" * 50000
+    else:
+        data = request_bytes("POST", "/", [("Content-Length", 10 << 20)]) + b"z" * 100000
+    clients = [d.client() for _ in range(400)]
+    for client in clients:
+        try:
+            client.send(data)
+        except ConnectionError:
+            pass
+    wait_until(lambda: total(d, "shed_memory") > 0, 20)
+    for client in clients:
+        client.close()
+    d.wait_stats(lambda s: s["listeners"]["web"]["connections_active"] == 0, 20)
+    assert d.ask().status == 200
+    assert d.worker_pids() == [pid]
+    assert d.stats()["rpd"]["worker_crashes"] == 0

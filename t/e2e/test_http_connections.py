@@ -88,15 +88,6 @@ def test_slow_answer_holds_back_the_ones_behind_it(rpd, origin):
         assert client.response().body == b"/fast"
 
 
-def test_last_request_before_half_close_is_answered(rpd, origin):
-    d = rpd(plain(origin()))
-    with d.client() as client:
-        client.send(request_bytes(target="/bytes/100000"))
-        client.shutdown_write()
-        assert client.response().sha == pattern_sha(100000)
-        assert client.is_closed()
-
-
 def test_each_request_of_a_connection_may_go_to_another_server(rpd, origin):
     servers = [origin(), origin(), origin()]
     d = rpd(plain(*servers), workers=1)

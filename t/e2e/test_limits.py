@@ -74,7 +74,7 @@ def test_expecting_client_gets_413_in_place_of_100(up):
     ("/", [("X" * 5000, "y")], 431),
     ("/?" + "a" * 100000, [], 414),
     ("/", [("Cookie", "y" * 200000)], 431),
-])
+], ids=["target", "field", "fields", "name", "long target", "long field"])
 def test_head_over_the_limit(up, target, headers, status):
     heads = len(up.origin.heads)
     with up.client() as client:

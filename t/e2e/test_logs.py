@@ -166,14 +166,14 @@ def test_route_may_be_left_out(logged):
 
 
 def test_lines_are_whole_under_concurrency(logged, origin):
-    """Two workers, long lines of many lengths: none is torn, none is lost."""
+    """Three workers, lines of many lengths: none is torn, none is lost."""
     d, log = logged(plain(origin(canned(b"HTTP/1.1 204 No\r\n\r\n"))), "<$uri>", workers=3)
     clients, each = 10, 60
 
     def run(k):
         with d.client() as client:
             for n in range(each):
-                client.ask(f"/{k}/{n}/" + "x" * ((k * 997 + n * 131) % 6000))
+                client.ask(f"/{k}/{n}/" + "x" * ((k * 997 + n * 131) % 2000))
     threads = [threading.Thread(target=run, args=(k,)) for k in range(clients)]
     for thread in threads:
         thread.start()
@@ -186,10 +186,19 @@ def test_lines_are_whole_under_concurrency(logged, origin):
         m = re.match(r"^</(\d+)/(\d+)/(x*)>$", line)
         assert m, line[:100]
         k, n = int(m[1]), int(m[2])
-        assert len(m[3]) == (k * 997 + n * 131) % 6000
+        assert len(m[3]) == (k * 997 + n * 131) % 2000
         seen.add((k, n))
     assert len(seen) == clients * each
     assert sum(w.get("log_dropped", 0) for w in d.stats()["workers"]) == 0
+
+
+def test_value_that_is_too_long_is_cut_and_its_line_whole(logged):
+    d, log = logged("[listener web]\nbind = @web@\n[route all]\nrespond = 200 x\n", "<$uri>")
+    for n in range(3):
+        d.ask(f"/{n}" + "x" * 20000)
+    lines = log.wait(3)
+    assert sorted(line[:5] for line in lines) == [f"</{n}xx" for n in range(3)]
+    assert all(len(line) > 1000 and line.endswith(">") for line in lines)
 
 
 def test_few_requests_are_logged_without_waiting_for_more(logged):
@@ -291,3 +300,21 @@ def test_access_log_may_be_turned_on_by_a_reload(rpd, tmp_path):
     d.reload(text)
     d.ask("/after")
     assert log.wait(1) == ["/after"]
+
+
+def test_logging_to_syslog_serves_with_or_without_one(rpd):
+    d = rpd("[listener web]\nbind = @web@\n[route all]\nrespond = 200 x\n",
+            globals_="log = syslog\naccess_log = syslog\n")
+    for _ in range(3):
+        assert d.ask().status == 200
+    d.reload()
+    assert d.ask().status == 200
+
+
+def test_log_that_cannot_be_opened_is_an_error(site):
+    for key in ("log", "access_log"):
+        s = site("[listener web]\nbind = @web@\n[route all]\nrespond = 200 x\n",
+                 globals_=f"{key} = /nonexistent/x.log\n")
+        done = s.check()
+        assert done.returncode == 1
+        assert "/nonexistent/x.log" in done.stderr

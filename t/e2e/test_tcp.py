@@ -202,11 +202,10 @@ def test_no_server_closes_the_session(rpd, origin):
     assert server["backends"]["pool"]["servers"]["s0"]["connect_errors"] >= 1
 
 
-def test_listener_without_route_closes(rpd):
-    d = rpd("[listener web]\nbind = @web@\nmode = tcp\n")
-    with d.client() as client:
-        assert client.is_closed()
-    d.wait_stats(lambda s: s["listeners"]["web"]["refused"] == 1)
+def test_listener_that_could_only_close_is_an_error(site):
+    done = site("[listener web]\nbind = @web@\nmode = tcp\n").check()
+    assert done.returncode == 1
+    assert "default_backend" in done.stderr
 
 
 def test_max_conns_makes_sessions_wait(rpd, origin):

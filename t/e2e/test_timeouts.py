@@ -177,6 +177,54 @@ def test_slow_response_body_that_moves_is_not_timed_out(rpd, origin):
     assert d.ask().body == b"x" * 8
 
 
+@pytest.mark.parametrize("mode", ["http", "tcp"])
+def test_default_backend_has_the_default_timeouts(rpd, origin, mode):
+    """Nothing is at hand for 300 ms: an answer to the request, bytes of the session."""
+    late = threading.Event()
+
+    def handler(conn):
+        conn.some() if mode == "tcp" else conn.request()
+        late.wait(0.3)
+        conn.reply(b"late")
+    d = rpd(f"""
+        [listener web]
+        bind = @web@
+        mode = {mode}
+        default_backend = pool
+        [backend pool]
+        server = {origin(handler).addr}
+        """)
+    assert d.ask().body == b"late"
+
+
+def test_defaults_route_applies_to_what_default_backend_serves(rpd, origin):
+    o = origin(lambda conn: (conn.request(), conn.wait_end()))
+    d = rpd(f"""
+        [defaults route]
+        timeout_response = 200ms
+        [listener web]
+        bind = @web@
+        default_backend = pool
+        [backend pool]
+        server = {o.addr}
+        """)
+    assert d.ask().status == 504
+
+
+def test_timeout_on_a_kept_connection_is_not_retried(rpd, origin):
+    """Only a connection that was closed before a byte came may be tried anew."""
+    def handler(conn):
+        conn.request()
+        conn.reply(b"x")
+        conn.request()
+        conn.wait_end()
+    o = origin(handler)
+    d = rpd(plain(o, route="timeout_response = 300ms"), workers=1)
+    assert d.ask("/first").status == 200
+    assert d.ask("/second").status == 504
+    assert [r.target for r in o.requests] == ["/first", "/second"]
+
+
 def blackhole():
     """A listening socket whose queue is full: connects to it hang."""
     import socket
@@ -215,17 +263,7 @@ def test_connect_that_hangs_is_tried_on_another_server(rpd, origin):
 
 def test_tcp_session_ends_after_silence(rpd, origin):
     o = origin(tcp_echo)
-    d = rpd(f"""
-        [defaults route]
-        timeout_stream = 300ms
-        [listener web]
-        bind = @web@
-        mode = tcp
-        [route all]
-        backend = pool
-        [backend pool]
-        server = {o.addr}
-        """)
+    d = rpd(plain(o, listener="mode = tcp", route="timeout_stream = 300ms"))
     with d.client() as client:
         client.send(b"x")
         assert client.exact(1) == b"x"

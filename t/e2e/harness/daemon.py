@@ -42,6 +42,8 @@ def plain(*origins, listener="", route="", backend="", options=""):
     """The usual configuration: listener web, route all, backend pool of these origins."""
     def lines(text):
         return "\n".join(line.strip() for line in text.strip().splitlines())
+    if "mode = tcp" in listener:
+        route = "listener = web\n" + route  # a route without listeners is for all http ones
     servers = "\n".join(f"server = {o if isinstance(o, str) else o.addr} name=s{i} {options}"
                         for i, o in enumerate(origins))
     return (f"[listener web]\nbind = @web@\n{lines(listener)}\n\n[route all]\nbackend = pool\n"
