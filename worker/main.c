@@ -125,7 +125,7 @@ static void socket_attach(struct worker *w, struct socket *s, struct listener *l
     s->fd = -1;
 }
 
-static void listener_apply(struct listener *l, struct generation *g,
+static void listener_apply(struct worker *w, struct listener *l, struct generation *g,
                            const struct conf_listener *conf)
 {
     struct generation *old = l->generation;
@@ -137,6 +137,7 @@ static void listener_apply(struct listener *l, struct generation *g,
     l->http.ops = &l7_service_ops;
     l->http.bytes_in = &l->stats->bytes_in;
     l->http.bytes_out = &l->stats->bytes_out;
+    l->http.shed = &w->proxy.stats->shed_memory;
     l->http.limits = (struct http_limits){
         .header_timeout_ms = conf->timeout_header_ms,
         .idle_timeout_ms = conf->timeout_idle_ms,
@@ -178,7 +179,7 @@ static void swap(struct worker *w, struct generation *g)
         const struct conf_listener *conf = &g->conf->listeners[i];
         struct listener *l = listener_find(w, conf->name);
 
-        listener_apply(l ? l : listener_new(w, conf->name), g, conf);
+        listener_apply(w, l ? l : listener_new(w, conf->name), g, conf);
     }
     LIST_EACH(it, &w->sockets) {
         struct socket *s = CONTAINER(it, struct socket, link);
@@ -497,6 +498,7 @@ int worker_main(const struct role_args *args)
     log_process(w->name);
     backtrace_install(w->name);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write() */
     if (drop_privileges(args) < 0)
         return 1;
     if (worker_init(w, args) < 0) {

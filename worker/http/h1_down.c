@@ -412,6 +412,8 @@ static ssize_t read_memory(struct h1_down *d)
     ssize_t n;
 
     if (!d->in && !(d->in = buf_get(d->conn->pool->bufs))) {
+        if (!d->side.stream)
+            stat_inc(d->svc->shed);
         h1_down_gone(d, END_EXHAUSTED);
         return 1;
     }

@@ -104,6 +104,7 @@ struct http_service {
     const struct http_service_ops *ops;
     struct http_limits limits;
     uint64_t *bytes_in, *bytes_out; /* listener statistics */
+    uint64_t *shed;                 /* connections given up for want of memory, without a stream */
 };
 
 #endif

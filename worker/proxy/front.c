@@ -85,6 +85,7 @@ static void on_readable(struct conn *c)
     ssize_t n;
 
     if (!g->in && !(g->in = buf_get(&g->listener->proxy->bufs))) {
+        stat_inc(&g->listener->proxy->stats->shed_memory);
         refuse(c);
         return;
     }
