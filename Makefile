@@ -74,7 +74,7 @@ $(BUILD)/rpctl: $(RPCTL_OBJ) $(BUILD)/sources
 $(BUILD)/librpd.a: $(LIB_OBJ) $(BUILD)/sources
 	$(call say,AR,$@)
 	$(Q)rm -f $@
-	$(Q)$(AR) rcs $@ $(filter %.o,$^)
+	$(Q)$(AR) qcs $@ $(filter %.o,$^)
 
 $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 	$(call say,LINK,$@)
