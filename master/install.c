@@ -15,8 +15,9 @@
 
 /* Settings that the table marks RESTART: all are of [global] and texts (or this does not
  * compile). */
-#define TEXT_OFFSET(field) \
-    (_Generic(((struct conf_global *)NULL)->field, const char *: offsetof(struct conf_global, field)))
+#define TEXT_OFFSET(field)                         \
+    (_Generic(((struct conf_global *)NULL)->field, \
+              const char *: offsetof(struct conf_global, field)))
 static const struct {
     const char *key;
     size_t offset;

@@ -135,12 +135,12 @@ void listen_worker_gone(struct listen_table *t, unsigned index)
         set_held(of(it), index, false);
 }
 
-void listen_prune(struct listen_table *t)
+void listen_prune(struct listen_table *t, uint64_t acknowledged)
 {
     LIST_EACH(it, &t->sockets) {
         struct listen_socket *s = of(it);
 
-        if (s->is_unused && !is_held_by_any(s))
+        if (s->is_unused && s->unused_since <= acknowledged && !is_held_by_any(s))
             drop(s);
     }
 }

@@ -42,7 +42,8 @@ void listen_sent(struct listen_table *t, unsigned index, const struct ipc_msg *m
 void listen_generation_sent(struct listen_table *t, unsigned index, uint64_t generation);
 /* The worker is gone, or accepts no more. */
 void listen_worker_gone(struct listen_table *t, unsigned index);
-/* Closes sockets that are unused and that no worker has. */
-void listen_prune(struct listen_table *t);
+/* Closes sockets that are unused and that no worker has; `acknowledged` is the oldest generation a
+ * worker is still at. */
+void listen_prune(struct listen_table *t, uint64_t acknowledged);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/proctitle.h"
 #include "common/core/conf.h"
 #include "master/master.h"
@@ -20,8 +21,6 @@ struct options {
     bool is_check, is_background;
 };
 
-static struct master master;
-
 static int usage(FILE *out, int status)
 {
     (void)fputs("usage: rpd [-c FILE] [-t] [-d] [-V] [--help-config[=sample|mdoc]]\n"
@@ -30,7 +29,7 @@ static int usage(FILE *out, int status)
                 "  -d, --daemon        go to the background once ready\n"
                 "  -V, --version       print the version\n"
                 "  -h, --help          print this\n"
-                "      --help-config   print every setting; =sample as a file, =mdoc for a manual\n",
+                "      --help-config   print every setting (=sample: as a file; =mdoc)\n",
                 out);
     return status;
 }
@@ -110,6 +109,7 @@ static bool fill_standard_fds(void)
 int main(int argc, char **argv)
 {
     struct options o = { .file = DEFAULT_FILE };
+    struct master *m;
     int status;
 
     if (!fill_standard_fds())
@@ -121,5 +121,8 @@ int main(int argc, char **argv)
         return status;
     if (o.is_check)
         return start_check(o.file);
-    return start_run(&master, o.file, o.is_background);
+    m = xcalloc(1, sizeof *m);
+    status = start_run(m, o.file, o.is_background);
+    free(m);
+    return status;
 }

@@ -75,7 +75,7 @@ static void complete(struct master *m)
 {
     struct reload *r = &m->reload;
 
-    listen_prune(&m->listen);
+    listen_prune(&m->listen, supervise_acknowledged(m));
     if (r->is_quiet)
         log_info("names resolved: generation %llu is in force", number(m));
     else
@@ -103,23 +103,17 @@ static void on_deadline(struct deadline *d)
 
 void reload_progress(struct master *m)
 {
-    if (m->reload.phase == RELOAD_APPLYING && supervise_is_settled(m))
+    if (m->reload.phase != RELOAD_APPLYING)
+        listen_prune(&m->listen, supervise_acknowledged(m)); /* one that was late */
+    else if (supervise_is_settled(m))
         complete(m);
 }
 
 void reload_worker_failed(struct master *m, const struct worker *w, struct slice why)
 {
     if (m->reload.phase == RELOAD_APPLYING)
-        strbuf_printf(&m->reload.answer, "warning: %s could not take it and is started anew: %.*s\n",
-                      w->name, SLICE_ARG(why));
-}
-
-void reload_worker_gone(struct master *m)
-{
-    if (m->reload.phase == RELOAD_APPLYING)
-        reload_progress(m);
-    else
-        listen_prune(&m->listen);
+        strbuf_printf(&m->reload.answer, "warning: %s could not take it and is started anew: "
+                      "%.*s\n", w->name, SLICE_ARG(why));
 }
 
 static void apply(struct master *m, struct generation *next, struct report *report)

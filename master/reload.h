@@ -43,9 +43,8 @@ void reload_stop(struct master *m);
 /* The reader's outcome; the bundle (-1: none) is taken over. */
 void reload_read(struct master *m, enum reader_task task, int bundle, struct report *report);
 void reload_reader_gone(struct master *m);
-/* A worker has taken a generation; has refused it; has ended. */
+/* A worker has taken a generation, or has ended; has refused it. */
 void reload_progress(struct master *m);
 void reload_worker_failed(struct master *m, const struct worker *w, struct slice why);
-void reload_worker_gone(struct master *m);
 
 #endif

@@ -132,16 +132,23 @@ static int take_run_dir(struct master *m)
     return -1;
 }
 
-static bool make_segment(struct master *m)
+static char *segment_path(const struct master *m)
 {
     struct strbuf path;
 
     strbuf_init(&path);
     strbuf_printf(&path, "%s/stats", m->run_dir);
-    m->segment = segment_create(path.s);
+    return strbuf_take(&path);
+}
+
+static bool make_segment(struct master *m)
+{
+    char *path = segment_path(m);
+
+    m->segment = segment_create(path);
     if (!m->segment)
-        log_error("%s", path.s);
-    strbuf_fini(&path);
+        log_error("%s", path);
+    free(path);
     if (!m->segment)
         return false;
     m->stats = STATS_SHARED(m->segment, rpd, "rpd");
@@ -259,6 +266,19 @@ void start_failed(struct master *m, const char *why)
 
 /* ---- the end ---- */
 
+/* Counts outlive the daemon; those of a start that failed mean nothing. */
+static void leave_segment(struct master *m)
+{
+    char *path;
+
+    if (m->segment && m->exit_status != EXIT_SUCCESS) {
+        path = segment_path(m);
+        (void)unlink(path);
+        free(path);
+    }
+    segment_close(&m->segment);
+}
+
 static void finish(struct master *m)
 {
     /* Whoever waits for the end sees it once there is nothing left to meet. */
@@ -269,7 +289,7 @@ static void finish(struct master *m)
     reload_fini(m);
     signals_fini(m);
     events_fini(&m->events);
-    segment_close(&m->segment);
+    leave_segment(m);
     generation_fini(&m->generation);
     logs_fini(&m->logs);
     kept_fini(&m->kept);

@@ -34,6 +34,16 @@ bool supervise_is_settled(const struct master *m)
     return true;
 }
 
+uint64_t supervise_acknowledged(const struct master *m)
+{
+    uint64_t oldest = m->generation.number;
+
+    for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
+        if (m->workers[i].phase == PHASE_SERVING && m->workers[i].acknowledged < oldest)
+            oldest = m->workers[i].acknowledged;
+    return oldest;
+}
+
 /* ---- starting ---- */
 
 static void spawn(struct worker *w)
@@ -196,7 +206,7 @@ static void worker_exited(struct worker *w, int status)
         else
             start_again(w);
     }
-    reload_worker_gone(m);
+    reload_progress(m);
 }
 
 void supervise_reap(struct master *m)

@@ -19,6 +19,8 @@ void supervise_failed(struct worker *w, uint64_t generation, struct slice why);
 void supervise_start_due(struct deadline *d);
 /* Whether every worker that should run is at the generation in force. */
 bool supervise_is_settled(const struct master *m);
+/* The oldest generation that a worker in service is at. */
+uint64_t supervise_acknowledged(const struct master *m);
 /* Whether some worker's process is left. */
 bool supervise_any_alive(const struct master *m);
 

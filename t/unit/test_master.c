@@ -252,7 +252,7 @@ START_TEST(test_unused_sockets_close_when_every_worker_was_told)
     listen_commit(&t, one.conf, 2);
     listen_generation_sent(&t, 0, 2);
     listen_generation_sent(&t, 1, 1); /* an earlier one: it has it still */
-    listen_prune(&t);
+    listen_prune(&t, 2);
     ck_assert(exists(path));
     /* Used again meanwhile: only who dropped it needs it anew. */
     ck_assert(prepare(&t, two.conf, 2));
@@ -262,7 +262,9 @@ START_TEST(test_unused_sockets_close_when_every_worker_was_told)
     listen_commit(&t, one.conf, 4);
     listen_generation_sent(&t, 0, 4);
     listen_generation_sent(&t, 1, 4);
-    listen_prune(&t);
+    listen_prune(&t, 3); /* told, but one has not answered */
+    ck_assert(exists(path));
+    listen_prune(&t, 4);
     ck_assert(!exists(path));
     listen_fini(&t);
     unmake(&two);
