@@ -236,7 +236,8 @@ static void build_entry(struct conf_builder *b, struct conf_section *s, size_t i
     }
 }
 
-static void build_section(struct conf_builder *b, struct conf_section *s, struct first_entries *first)
+static void build_section(struct conf_builder *b, struct conf_section *s,
+                          struct first_entries *first)
 {
     const struct conf_entry *entries = b->text->entries.v;
     unsigned errors = b->report->errors;
