@@ -1,0 +1,90 @@
+/* The commands that act: the master carries them out, `rpd -t` checks. Called by main. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/base/fd.h"
+#include "common/core/control.h"
+#include "ctl/ctl.h"
+#include "ctl/load.h"
+
+#define DAEMON "rpd"
+
+static enum ctl_exit nobody(const struct ctl *ctl)
+{
+    int err = errno;
+
+    if (err == ENOENT || err == ECONNREFUSED || err == ENOTDIR) {
+        ctl_error("no rpd answers at %s/rpd.sock: %s", ctl->run_dir, strerror(err));
+        return CTL_NO_DAEMON;
+    }
+    if (err == EPROTO || err == ECONNRESET)
+        ctl_error("the master at %s/rpd.sock broke off its answer", ctl->run_dir);
+    else
+        ctl_error("%s/rpd.sock: %s", ctl->run_dir, strerror(err));
+    return CTL_FAILED;
+}
+
+static enum ctl_exit refused(const char *name, const struct strbuf *answer)
+{
+    if (answer->n == 0)
+        ctl_error("%s was refused", name);
+    else if (fd_write_all(STDERR_FILENO, answer->s, answer->n) == 0
+             && answer->s[answer->n - 1] != '\n')
+        (void)fd_write_all(STDERR_FILENO, "\n", 1);
+    return CTL_FAILED;
+}
+
+enum ctl_exit ctl_act(const struct ctl *ctl, const char *name)
+{
+    enum ctl_exit status;
+    struct strbuf answer;
+    int r;
+
+    strbuf_init(&answer);
+    r = control_call(ctl->run_dir, name, &answer);
+    if (r < 0)
+        status = nobody(ctl);
+    else
+        status = r == 0 ? ctl_print(&answer) : refused(name, &answer);
+    strbuf_fini(&answer);
+    return status;
+}
+
+/* The rpd of the same build or installation: beside this program, or in the sbin beside its bin. */
+static void run_beside(char *const *argv)
+{
+    static const char *const places[] = { "", "../sbin/" };
+    char self[PATH_MAX], path[PATH_MAX + 32];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash;
+
+    if (n <= 0)
+        return;
+    self[n] = '\0';
+    slash = strrchr(self, '/');
+    if (!slash)
+        return;
+    slash[1] = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(path, sizeof path, "%s%s" DAEMON, self, places[i]);
+        (void)execv(path, argv);
+    }
+}
+
+enum ctl_exit ctl_check(const struct ctl *ctl, char **args)
+{
+    char name[] = DAEMON, check[] = "-t", file[] = "-c";
+    char *argv[] = { name, check, args[0] ? file : NULL, args[0], NULL };
+
+    (void)ctl;
+    if (args[0] && args[1]) {
+        ctl_error("check takes at most one file");
+        return CTL_USAGE;
+    }
+    run_beside(argv);
+    (void)execvp(DAEMON, argv);
+    ctl_error(DAEMON ": %s", strerror(errno));
+    return CTL_FAILED;
+}

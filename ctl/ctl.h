@@ -1,0 +1,35 @@
+/* What rpctl's files share: how it was called, what its exit status says. */
+#ifndef RPD_CTL_CTL_H
+#define RPD_CTL_CTL_H
+
+#include <stdbool.h>
+
+enum ctl_exit {
+    CTL_DONE,
+    CTL_FAILED,    /* refused or failed; one line on stderr says why */
+    CTL_USAGE,     /* wrong usage */
+    CTL_NO_DAEMON, /* no daemon runs there */
+};
+
+enum ctl_format { CTL_TABLE, CTL_JSON, CTL_CSV, CTL_PROMETHEUS };
+
+struct ctl {
+    const char *run_dir;
+    enum ctl_format format;
+    bool is_terminal; /* stdout */
+    bool is_colour;
+};
+
+/* `rpctl: TEXT` on stderr, control characters made harmless. */
+void ctl_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The commands; `args` ends in NULL and does not hold the command's own name. */
+enum ctl_exit ctl_stats(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_top(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_health(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_workers(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
+/* Those the master carries out: `name` is its word for it. */
+enum ctl_exit ctl_act(const struct ctl *ctl, const char *name);
+
+#endif
