@@ -31,8 +31,11 @@ static int set(int fd, int level, int option, int value)
     return setsockopt(fd, level, option, &value, sizeof value);
 }
 
-/* A bound socket that does not listen yet; -1 with errno. */
-static int bind_inet(const struct addr *a, bool is_dual, bool is_reuseport)
+/* A listening socket that shares its port with others of ours: those before it (is_sharing), and
+ * those after it. The first of an address takes the port for itself alone, which fails when
+ * anybody else listens there, and is opened to our others once it has it; to ask first and bind
+ * then would leave a gap for a second daemon. */
+static int listen_inet(const struct addr *a, bool is_dual, bool is_sharing)
 {
     int family = a->sa.sa_family;
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -40,40 +43,25 @@ static int bind_inet(const struct addr *a, bool is_dual, bool is_reuseport)
     if (fd < 0)
         return -1;
     if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) != 0
-        || (is_reuseport && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) != 0)
+        || set(fd, SOL_SOCKET, SO_REUSEPORT, is_sharing) != 0
         || (family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_dual) != 0)
-        || bind(fd, &a->sa, a->len) != 0)
-        fd_close(&fd);
-    return fd;
-}
-
-static int listen_inet(const struct addr *a, bool is_dual, bool must_be_free)
-{
-    int probe, fd;
-
-    if (must_be_free) {
-        probe = bind_inet(a, is_dual, false);
-        if (probe < 0)
-            return -1;
-        fd_close(&probe);
-    }
-    fd = bind_inet(a, is_dual, true);
-    if (fd >= 0 && listen(fd, BACKLOG) != 0)
+        || bind(fd, &a->sa, a->len) != 0 || listen(fd, BACKLOG) != 0
+        || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) != 0)
         fd_close(&fd);
     return fd;
 }
 
 /* A kernel without IPv6. */
-static int listen_dual(const struct addr *a, bool must_be_free)
+static int listen_dual(const struct addr *a, bool is_sharing)
 {
     struct addr any = { .len = sizeof any.in4 };
-    int fd = listen_inet(a, true, must_be_free);
+    int fd = listen_inet(a, true, is_sharing);
 
     if (fd >= 0 || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL))
         return fd;
     any.in4.sin_family = AF_INET;
     any.in4.sin_port = a->in6.sin6_port;
-    return listen_inet(&any, false, must_be_free);
+    return listen_inet(&any, false, is_sharing);
 }
 
 /* The file of a daemon that is gone answers nobody; 0 when the path is free now. */
@@ -128,7 +116,7 @@ static int listen_unix(struct bind_socket *b, const struct addr *a, mode_t mode)
     return fd;
 }
 
-int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool must_be_free,
+int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool is_sharing,
                 mode_t mode)
 {
     bool is_any6 = a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
@@ -137,9 +125,9 @@ int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool 
     if (a->sa.sa_family == AF_UNIX)
         b->fd = listen_unix(b, a, mode);
     else if (is_any6 && is_dual)
-        b->fd = listen_dual(a, must_be_free);
+        b->fd = listen_dual(a, is_sharing);
     else
-        b->fd = listen_inet(a, false, must_be_free);
+        b->fd = listen_inet(a, false, is_sharing);
     return b->fd < 0 ? -1 : 0;
 }
 

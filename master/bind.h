@@ -13,10 +13,10 @@ struct bind_socket {
 };
 
 /* A listening, non-blocking, close-on-exec socket; -1 with errno. `is_dual`: [::] takes IPv4 as
- * well (or stands for 0.0.0.0 where there is no IPv6). `must_be_free`: nobody else may have the
- * port, not even by SO_REUSEPORT. The file of a Unix socket nobody listens on any more is
- * replaced; it gets `mode`. */
-int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool must_be_free,
+ * well (or stands for 0.0.0.0 where there is no IPv6). `is_sharing`: some socket of ours has the
+ * port already; without, nobody else may have it, not even by SO_REUSEPORT. The file of a Unix
+ * socket nobody listens on any more is replaced; it gets `mode`. */
+int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool is_sharing,
                 mode_t mode);
 /* Closes, and removes the Unix socket's file if it is still that one. */
 void bind_close(struct bind_socket *b, const struct addr *a);

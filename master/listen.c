@@ -179,7 +179,7 @@ static int bind_one(struct listen_table *t, const struct conf_bind *b, const cha
     s->slot = slot;
     s->is_shared = b->addr.sa.sa_family == AF_UNIX;
     memcpy(s->key, key, sizeof s->key);
-    if (bind_listen(&s->bound, &b->addr, b->text[0] == ':', !is_ours, UNIX_MODE) != 0) {
+    if (bind_listen(&s->bound, &b->addr, b->text[0] == ':', is_ours, UNIX_MODE) != 0) {
         int saved_errno = errno;
 
         free(s);
