@@ -8,7 +8,7 @@ import pytest
 
 from harness.client import request_bytes
 from harness.daemon import plain
-from harness.util import patience, wait_until
+from harness.util import holds_for, patience, wait_until
 
 
 class Holder:
@@ -119,6 +119,16 @@ def test_down_server_gets_nothing(rpd, origin):
     assert stats["servers_up"] == 1
 
 
+def test_weight_zero_gets_nothing_new(rpd, origin):
+    one, none = origin(), origin()
+    d = rpd(pool((one, ""), (none, "weight=0")), workers=1)
+    assert set(servers_of(d, 10)) == {one.name}
+    d.reload(pool((none, "weight=0")))
+    assert d.ask().status == 503
+    d.reload(pool((none, "weight=1")))
+    assert d.ask().status == 200
+
+
 def test_backup_takes_over_when_the_others_are_down(rpd, origin):
     down, backup = origin(), origin()
     d = rpd(pool((down, "down"), (backup, "backup")), workers=1)
@@ -210,7 +220,8 @@ def test_max_conns_queues_what_is_too_much(rpd, origin, where):
     for n, client in enumerate(clients):
         client.send(request_bytes(target=f"/{n}"))
     d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == 4)
-    assert len(o.requests) == 2
+    wait_until(lambda: len(o.requests) == 2)
+    holds_for(lambda: len(o.requests) == 2, 0.05)
     assert d.stats()["backends"]["pool"]["servers"][o.name]["active"] == 2
     for n in range(6):
         hold.gate.release()
@@ -293,7 +304,8 @@ def test_max_conns_counts_over_all_workers(rpd, origin):
     for client in clients:
         client.send(request_bytes())
     d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == 14)
-    assert len(o.requests) == 2
+    wait_until(lambda: len(o.requests) == 2)
+    holds_for(lambda: len(o.requests) == 2, 0.05)
     hold.gate.release(16)
     for client in clients:
         assert client.response().status == 200, "the last free place is found by every worker"

@@ -104,7 +104,7 @@ ERRORS = [
     ("address without port", "[listener b]\nbind = 127.0.0.1\n", "bind = 127.0.0.1", r"bind"),
     ("bad server option", "[backend b]\nserver = 127.0.0.1:1 wieght=2\n", "wieght",
      r"did you mean 'weight"),
-    ("bad weight", "[backend b]\nserver = 127.0.0.1:1 weight=0\n", "weight=0", r"weight"),
+    ("bad weight", "[backend b]\nserver = 127.0.0.1:1 weight=70000\n", "weight=70000", r"weight"),
     ("bad network", "[listener b]\nbind = @b@\ntrusted_proxies = 10.0.0.0/40\n", "/40",
      r"trusted_proxies"),
     ("bad respond", "[route b]\npath = /b\nrespond = hello\n", "respond", r"respond"),

@@ -1,11 +1,11 @@
-"""What a newcomer and a packager meet: the demo of `make run`, `make install`, `make uninstall`."""
+"""What a newcomer and a packager meet: the demo of `make run`, installation, completion."""
 
 import os
 import subprocess
 
 import pytest
 
-from harness.util import BUILD, REPO, patience, session_pids, wait_until
+from harness.util import BUILD, REPO, RPCTL, patience, session_pids, wait_until
 
 # In a network of its own, for the demo's ports are fixed.
 DEMO = """
@@ -83,3 +83,35 @@ def test_install_and_uninstall(tmp_path, prefix):
     assert config.read_text() == "; mine\n", "an installed configuration is the operator's"
     make("uninstall", *where)
     assert installed(tmp_path) == {"etc/rpd/rpd.ini"}
+
+
+COMPLETE = """
+. etc/bash-completion/rpctl
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_rpctl "$RPCTL" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+echo "${COMPREPLY[@]}"
+"""
+
+
+def test_completion_knows_commands_and_the_daemons_names(rpd):
+    d = rpd("""
+               [listener web]
+               bind = @web@
+               [route left]
+               respond = 200 left
+               [route right]
+               host = example.com
+               respond = 200 right""")
+
+    def complete(*words):
+        done = subprocess.run(["bash", "-c", COMPLETE, "bash", "rpctl", *words], cwd=REPO,
+                              env=dict(os.environ, RPCTL=str(RPCTL)), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=True)
+        return done.stdout.split()
+    assert {"stats", "top", "health", "reload", "stop", "-r"} <= set(complete(""))
+    assert complete("re") == ["reload", "reopen"]
+    assert complete("-o", "j") == ["json"]
+    assert "listeners" in complete("-r", str(d.run_dir), "stats", "")
+    assert complete("-r", str(d.run_dir), "stats", "routes", "") == ["left", "right"]
+    assert complete("-r", str(d.run_dir), "stats", "routes", "r") == ["right"]

@@ -132,7 +132,7 @@ def test_worker_that_dies_again_and_again_does_not_spin(rpd):
         pid = wait_until(lambda: next((p for p in d.worker_pids() if p not in seen), None), 20)
         seen.add(pid)
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: d.worker_pids() and d.worker_pids()[0] not in seen, 20)
+    wait_until(lambda: set(d.worker_pids()) - seen, 20)
     assert d.ask().status == 200
     assert d.stats()["rpd"]["worker_crashes"] == 4
 
