@@ -357,7 +357,7 @@ static void put_frame(struct strbuf *out, const struct top *t, unsigned rows, un
         return;
     for (size_t i = n; i < room; i++)
         strbuf_addc(out, '\n');
-    strbuf_printf(out, "sort by: r requests  e errors  l latency  c connections  n name   q quit   "
+    strbuf_printf(out, "r requests  e errors  l latency  c connections  n name  q quit   "
                   "%zu of %zu", n, t->lines.n);
 }
 

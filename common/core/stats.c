@@ -140,6 +140,19 @@ static void put_type(FILE *out, const struct stats_field *f)
         fputc(tolower((unsigned char)*p), out);
 }
 
+/* The names a field may have, after its meaning. */
+static void put_names(FILE *out, const struct stats_field *f)
+{
+    const char *separator = ": ";
+
+    for (size_t i = 0; f->is_enum && i < COUNT(enums); i++) {
+        if (strcmp(enums[i].name, f->type_name + strlen(ENUM_PREFIX)) != 0)
+            continue;
+        for (const char *const *v = enums[i].values; *v; v++, separator = ", ")
+            fprintf(out, "%s%s", separator, *v);
+    }
+}
+
 static void help_kind(FILE *out, size_t kind)
 {
     fprintf(out, ".Ss %s\n", kinds[kind].json);
@@ -151,7 +164,9 @@ static void help_kind(FILE *out, size_t kind)
             continue;
         fprintf(out, ".It Va %s Ta ", fields[i].name);
         put_type(out, &fields[i]);
-        fprintf(out, " Ta %s\n", fields[i].help);
+        fprintf(out, " Ta %s", fields[i].help);
+        put_names(out, &fields[i]);
+        fputc('\n', out);
     }
     fprintf(out, ".El\n");
 }
