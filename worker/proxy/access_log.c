@@ -2,14 +2,21 @@
 #include "worker/proxy/access_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <syslog.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/base/fd.h"
 #include "common/base/json.h"
+
+/* Longest value in a line, and what it is when the line gets too long: so no request is too long
+ * to be logged. */
+#define VALUE_MAX 2048
+#define VALUE_MAX_SHORT 128
 
 static const char combined_source[] =
     "$client_ip - - [$time_local] \"$method $uri $protocol\" $status $bytes_out "
@@ -25,7 +32,7 @@ void access_log_init(struct access_log *l, struct loop *loop, uint64_t *dropped)
     struct strbuf error;
 
     *l = (struct access_log){ .loop = loop, .target = CONF_LOG_OFF, .fd = -1,
-                              .dropped = dropped };
+                              .pipe = { -1, -1 }, .dropped = dropped };
     task_init(&l->task, on_batch_end);
     strbuf_init(&error);
     if (!template_parse(&l->combined, SLICE(combined_source), &error))
@@ -33,33 +40,84 @@ void access_log_init(struct access_log *l, struct loop *loop, uint64_t *dropped)
     strbuf_fini(&error);
 }
 
+static void close_target(struct access_log *l)
+{
+    fd_close(&l->fd);
+    fd_close(&l->pipe[0]);
+    fd_close(&l->pipe[1]);
+}
+
 void access_log_fini(struct access_log *l)
 {
     access_log_flush(l);
     task_cancel(&l->task);
-    fd_close(&l->fd);
+    close_target(l);
     free(l->buf);
     template_fini(&l->combined);
 }
 
-void access_log_open(struct access_log *l, enum conf_log_target target, int fd)
+static enum access_log_kind kind_of(int fd)
 {
     struct stat st;
 
-    access_log_flush(l);
-    fd_close(&l->fd);
-    l->target = target;
-    l->fd = fd;
-    l->is_pipe = fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode);
+    if (fd < 0 || fstat(fd, &st) < 0 || S_ISREG(st.st_mode))
+        return ACCESS_LOG_FILE;
+    if (S_ISFIFO(st.st_mode))
+        return ACCESS_LOG_PIPE;
+    return S_ISSOCK(st.st_mode) ? ACCESS_LOG_SOCKET : ACCESS_LOG_OTHER;
 }
 
-/* A pipe or terminal shared with others cannot be made non-blocking: it is asked first, and what
- * is then written fits (POLLOUT promises PIPE_BUF bytes, that is pipe(7) and poll(2)). */
-static bool has_room(const struct access_log *l)
+void access_log_open(struct access_log *l, enum conf_log_target target, int fd)
 {
-    struct pollfd p = { .fd = l->fd, .events = POLLOUT };
+    access_log_flush(l);
+    close_target(l);
+    l->target = target;
+    l->fd = fd;
+    l->kind = kind_of(fd);
+    if (l->kind == ACCESS_LOG_PIPE && pipe2(l->pipe, O_NONBLOCK | O_CLOEXEC) < 0)
+        l->kind = ACCESS_LOG_OTHER;
+}
 
-    return !l->is_pipe || poll(&p, 1, 0) == 1;
+/* Up to PIPE_BUF bytes: one buffer of the pipe, which moves whole or not at all. */
+static ssize_t write_pipe(struct access_log *l, const char *p, size_t n)
+{
+    char rest[PIPE_BUF];
+    ssize_t moved = write(l->pipe[1], p, n);
+
+    if (moved < 0)
+        return -1;
+    moved = splice(l->pipe[0], NULL, l->fd, NULL, n, SPLICE_F_NONBLOCK);
+    if (moved < (ssize_t)n) {
+        int error = errno;
+
+        while (read(l->pipe[0], rest, sizeof rest) > 0)
+            continue;
+        errno = error;
+    }
+    return moved;
+}
+
+/* POLLOUT promises PIPE_BUF bytes (poll(2), pipe(7)). */
+static ssize_t write_asked(const struct access_log *l, const char *p, size_t n)
+{
+    struct pollfd ask = { .fd = l->fd, .events = POLLOUT };
+
+    if (poll(&ask, 1, 0) != 1) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(l->fd, p, n);
+}
+
+static ssize_t write_some(struct access_log *l, const char *p, size_t n)
+{
+    switch (l->kind) {
+    case ACCESS_LOG_FILE: return write(l->fd, p, n);
+    case ACCESS_LOG_PIPE: return write_pipe(l, p, n);
+    case ACCESS_LOG_SOCKET: return send(l->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    case ACCESS_LOG_OTHER: return write_asked(l, p, n);
+    }
+    return -1;
 }
 
 static size_t count_lines(const char *p, size_t n)
@@ -71,18 +129,16 @@ static size_t count_lines(const char *p, size_t n)
     return lines;
 }
 
-/* As many whole lines as fit in one write; at least one. */
+/* As many whole lines as fit in one write: no line is longer than line_max. */
 static size_t piece(const struct access_log *l, const char *p, size_t n)
 {
-    size_t cut;
+    size_t cut = PIPE_BUF;
 
-    if (!l->is_pipe || n <= PIPE_BUF)
+    if (l->kind == ACCESS_LOG_FILE || n <= PIPE_BUF)
         return n;
-    for (cut = PIPE_BUF; cut > 0 && p[cut - 1] != '\n'; cut--)
-        ;
-    if (cut > 0)
-        return cut;
-    return (size_t)((const char *)memchr(p, '\n', n) - p) + 1;
+    while (p[cut - 1] != '\n')
+        cut--;
+    return cut;
 }
 
 void access_log_flush(struct access_log *l)
@@ -91,11 +147,8 @@ void access_log_flush(struct access_log *l)
 
     while (at < l->n) {
         size_t n = piece(l, l->buf + at, l->n - at);
-        ssize_t written;
+        ssize_t written = write_some(l, l->buf + at, n);
 
-        if (!has_room(l))
-            break;
-        written = write(l->fd, l->buf + at, n);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
@@ -205,19 +258,31 @@ static size_t format_line(const struct access_log *l, const struct conf_log_form
     return 0;
 }
 
+/* With its end: what a pipe takes whole, and so does every line that may yet go to one. */
+static size_t line_max(const struct access_log *l)
+{
+    return l->kind == ACCESS_LOG_FILE ? ACCESS_LOG_LINE_MAX : PIPE_BUF;
+}
+
 void access_log_line(struct access_log *l, const struct conf_log_format_value *format,
                      const struct vars *v)
 {
-    size_t n;
+    size_t max = line_max(l) - 1, n;
+    struct vars cut = *v;
 
     if (!l->buf && !(l->buf = malloc(ACCESS_LOG_BUFFER))) {
         stat_inc(l->dropped);
         return;
     }
-    if (ACCESS_LOG_BUFFER - l->n < ACCESS_LOG_LINE_MAX + 1)
+    if (ACCESS_LOG_BUFFER - l->n < ACCESS_LOG_LINE_MAX)
         access_log_flush(l);
-    n = format_line(l, format, v, l->buf + l->n, ACCESS_LOG_LINE_MAX);
-    if (n > ACCESS_LOG_LINE_MAX) {
+    cut.value_max = VALUE_MAX;
+    n = format_line(l, format, &cut, l->buf + l->n, max);
+    if (n > max) {
+        cut.value_max = VALUE_MAX_SHORT;
+        n = format_line(l, format, &cut, l->buf + l->n, max);
+    }
+    if (n > max) {
         stat_inc(l->dropped);
         return;
     }

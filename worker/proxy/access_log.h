@@ -11,12 +11,21 @@
 #define ACCESS_LOG_BUFFER 65536
 #define ACCESS_LOG_LINE_MAX 32768
 
+/* How a file is written to without waiting, though others may share its description. */
+enum access_log_kind {
+    ACCESS_LOG_FILE,   /* a regular file always takes it */
+    ACCESS_LOG_PIPE,   /* spliced from a pipe of our own: what does not fit is not waited for */
+    ACCESS_LOG_SOCKET, /* MSG_DONTWAIT */
+    ACCESS_LOG_OTHER,  /* a terminal: asked before each write */
+};
+
 struct access_log {
     struct loop *loop;
     struct task task;    /* writes what is gathered at the batch's end */
     enum conf_log_target target;
     int fd;              /* file, stdout; -1: none */
-    bool is_pipe;        /* may be full: asked before each write */
+    enum access_log_kind kind;
+    int pipe[2];         /* ACCESS_LOG_PIPE: our own, by which lines go */
     struct template combined;
     char *buf;           /* allocated with the first line */
     size_t n;

@@ -7,8 +7,6 @@
 #include "common/base/clock.h"
 
 #define SCRATCH 128
-/* Longest value in a log line; the rest is cut, so that no request is too long to be logged. */
-#define ESCAPED_MAX 2048
 
 struct out {
     char *p;
@@ -17,7 +15,7 @@ struct out {
 
 static void put(struct out *o, struct slice s)
 {
-    if (o->n < o->cap) {
+    if (s.n > 0 && o->n < o->cap) {
         size_t room = o->cap - o->n;
 
         memcpy(o->p + o->n, s.p, s.n < room ? s.n : room);
@@ -178,22 +176,17 @@ static void put_lower(struct out *o, struct slice s)
     }
 }
 
-static void put_escaped(struct out *o, struct slice s,
-                        size_t (*escape)(char *dst, size_t cap, struct slice s))
+static void put_escaped(struct out *o, struct slice s, vars_escape_fn *escape)
 {
     size_t room = o->n < o->cap ? o->cap - o->n : 0;
-    size_t n;
-
-    if (s.n > ESCAPED_MAX)
-        s.n = ESCAPED_MAX;
-    n = escape(o->p + (room ? o->n : 0), room, s);
+    size_t n = escape(o->p + (room ? o->n : 0), room, s);
 
     /* Not fitting is told apart from being empty: n stays above cap for good. */
     o->n = s.n > 0 && n == 0 ? o->cap + s.n : o->n + n;
 }
 
 size_t vars_expand(const struct template *t, const struct vars *v, char *buf, size_t cap,
-                   bool dash, size_t (*escape)(char *dst, size_t cap, struct slice s))
+                   bool dash, vars_escape_fn *escape)
 {
     struct out o = { buf, cap, 0 };
     char scratch[SCRATCH];
@@ -202,6 +195,8 @@ size_t vars_expand(const struct template *t, const struct vars *v, char *buf, si
         const struct template_part *part = &t->parts[i];
         struct slice s = value_of(part, v, scratch);
 
+        if (v->value_max && part->var != VAR_LITERAL && s.n > v->value_max)
+            s.n = v->value_max;
         if (s.n == 0 && dash && part->var != VAR_LITERAL)
             put(&o, SLICE("-"));
         else if (part->var == VAR_HOST && !escape)

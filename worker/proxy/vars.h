@@ -20,13 +20,16 @@ struct vars {
     uint64_t duration_us, response_us, connect_us; /* UINT64_MAX: none */
     uint32_t retries;
     enum end_reason end;
+    size_t value_max; /* longer values are cut; 0: none is */
 };
+
+typedef size_t vars_escape_fn(char *dst, size_t cap, struct slice s);
 
 /* Writes the text, cut at cap; returns its whole length (more than cap: it did not fit). Empty
  * values become `-` if `dash`. `escape` is applied to each value that peers control: NULL for
  * none; it returns bytes written, 0 if it does not fit. */
 size_t vars_expand(const struct template *t, const struct vars *v, char *buf, size_t cap,
-                   bool dash, size_t (*escape)(char *dst, size_t cap, struct slice s));
+                   bool dash, vars_escape_fn *escape);
 /* Into the arena; p NULL when exhausted. */
 struct slice vars_text(const struct template *t, const struct vars *v, struct arena *arena);
 
