@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -23,8 +25,20 @@ void spool_fini(struct spool *s)
 static int open_temporary(void)
 {
     const char *dir = getenv("TMPDIR");
+    char path[PATH_MAX];
+    int fd;
 
-    return open(dir && *dir ? dir : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (!dir || !*dir)
+        dir = "/tmp";
+    fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd;
+    /* A file system without O_TMPFILE. */
+    snprintf(path, sizeof path, "%s/rpd-spool-XXXXXX", dir);
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
 }
 
 /* Files do not make us wait but for a disk that is slower than its cache. */
@@ -45,8 +59,14 @@ static int write_out(struct spool *s)
 
 int spool_add(struct spool *s, struct buf *b)
 {
+    bool is_kept = bufq_add(&s->mem, b->pool, buf_slice(b)); /* dense, however it came */
+
     s->size += b->len;
-    bufq_push(&s->mem, b);
+    buf_put(&b);
+    if (!is_kept) {
+        errno = ENOMEM;
+        return -1;
+    }
     if (s->fd < 0 && s->mem.bytes <= SPOOL_MEMORY)
         return 0;
     if (s->fd < 0 && (s->fd = open_temporary()) < 0)
