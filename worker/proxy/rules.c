@@ -89,6 +89,8 @@ static struct ip client_of(const struct head *h, struct ip peer, const struct co
             struct slice hop = cut_last(&list);
             struct ip ip;
 
+            if (hop.n == 0) /* RFC 9110 5.6.1 */
+                continue;
             if (!is_trusted(trusted, &client) || !parse_hop(hop, &ip))
                 return client;
             ip.port = 0;
