@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "common/base/fd.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/proctitle.h"
 #include "common/core/ipc.h"
 #include "common/core/role.h"
@@ -50,13 +51,16 @@ static void child(const struct worker *w, int channel)
         .user = m->user,
         .group = m->group,
     };
+    int status;
 
     (void)setpgid(0, 0); /* Ctrl-C is the master's, which then stops its workers in order */
     proctitle_set("rpd: %s", w->name);
     logs_child(&m->logs, w->name);
     fd_close_from(3, &channel, 1);
     signals_reset();
-    _exit(worker_main(&args));
+    status = worker_main(&args);
+    mem_check_leaks();
+    _exit(status);
 }
 
 int worker_spawn(struct worker *w)

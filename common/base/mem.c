@@ -49,3 +49,12 @@ char *xstrndup(const char *s, size_t n)
     copy[n] = '\0';
     return copy;
 }
+
+/* LeakSanitizer's, where there is one. */
+extern void __lsan_do_leak_check(void) __attribute__((weak));
+
+void mem_check_leaks(void)
+{
+    if (__lsan_do_leak_check)
+        __lsan_do_leak_check();
+}

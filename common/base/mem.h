@@ -12,4 +12,8 @@ void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 
+/* For processes that end by _exit(), which skips it: in sanitizer builds, ends the process with a
+ * report if memory was lost; otherwise nothing. */
+void mem_check_leaks(void);
+
 #endif
