@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness.util import BUILD, REPO, RPCTL, patience, session_pids, wait_until
+from harness.util import BUILD, REPO, RPCTL, RPD, patience, session_pids, wait_until
 
 # In a network of its own, for the demo's ports are fixed.
 DEMO = """
@@ -16,7 +16,8 @@ until grep -q 'another terminal' "$2/log"; do
     kill -0 $demo || exit 1
     sleep 0.05
 done
-for path in hello a b; do curl -sS "http://127.0.0.1:8080/$path"; echo; done
+# One connection, for each worker takes turns of its own.
+curl -sS "http://127.0.0.1:8080/{hello,a,b}"
 "$1/rpctl" -r "$2/run" -o csv stats route all
 kill -INT $demo
 wait $demo
@@ -31,10 +32,11 @@ def own_network():
 
 
 def make(*arguments):
-    """Of the build under test; nothing of a make above us."""
+    """Of the build under test, as it is; nothing of a make above us."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
-    done = subprocess.run(["make", "-s", f"BUILD={BUILD}", *arguments], cwd=REPO, env=env,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    command = ["make", "-s", f"BUILD={BUILD}", "-o", RPD, "-o", RPCTL, *arguments]
+    done = subprocess.run(command, cwd=REPO, env=env, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

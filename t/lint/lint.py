@@ -51,6 +51,7 @@ EXCEPTIONS = {
     ("globals", "common/base/backtrace.c:crash"): "what a handler of SIGSEGV has to find",
     ("globals", "common/base/hash.c:seed"): "drawn once at start, the same in all processes",
     ("globals", "common/base/proctitle.c:title"): "the kernel's argv, of which there is one",
+    ("globals", "ctl/screen.c:screen"): "the terminal, that whatever ends rpctl has to restore",
     ("globals", "common/base/strbuf.c:nothing"): "an empty string's NUL, never written to",
 }
 
