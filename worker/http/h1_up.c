@@ -12,6 +12,8 @@
 
 /* A body at least this long that is still to come may travel by splice. */
 #define SPLICE_MIN 65536
+/* Bytes of 1xx heads, which no credit holds back. */
+#define INTERIM_MAX 131072
 
 enum up_state { UP_HEAD, UP_BODY, UP_TUNNEL, UP_DONE, UP_GONE };
 
@@ -44,6 +46,7 @@ static void fail(struct h1_up *u, enum end_reason why)
 {
     struct stream *st = u->side.stream;
 
+    u->why = why;
     let_go(u, false);
     st->ops->on_reset(st, &u->side, why);
 }
@@ -55,11 +58,17 @@ static void on_gone(struct task *t)
     fail(u, u->why);
 }
 
-/* For failures noticed within a call of the stream's. */
+/* For failures noticed within a call of the stream's. What was queued is not whole any more. */
 static void fail_soon(struct h1_up *u, enum end_reason why)
 {
     u->why = why;
+    bufq_clear(&u->conn->out);
     loop_soon(u->conn->pool->loop, &u->gone);
+}
+
+static bool is_failing(const struct h1_up *u)
+{
+    return !list_empty(&u->gone.node);
 }
 
 /* The timer runs while it is the server's turn: to take what is queued, or to answer. */
@@ -78,6 +87,14 @@ static void arm(struct h1_up *u)
         conn_timer(c, (uint64_t)u->config.response_timeout_ms * 1000);
     else
         conn_timer_clear(c);
+}
+
+/* Output was queued. A socket that takes nothing of it tells nobody: the timer must run. */
+static void flush(struct h1_up *u)
+{
+    conn_flush(u->conn);
+    if (!timer_is_set(&u->conn->timer))
+        arm(u);
 }
 
 /* ---- the response ---- */
@@ -117,6 +134,10 @@ static void on_response(struct h1_up *u, struct slice bytes)
         return;
     }
     is_interim = h->status < 200 && h->status != 101;
+    if (is_interim && (u->interim += bytes.n) > INTERIM_MAX) {
+        fail(u, END_RESPONSE_HEADER_TOO_LARGE);
+        return;
+    }
     if (h->status == 101)
         u->state = UP_TUNNEL;
     else if (!is_interim)
@@ -143,6 +164,8 @@ static bool step_head(struct h1_up *u)
     case H1_SCAN_DONE:
         if (!head.p)
             fail(u, END_EXHAUSTED);
+        else if (head.n > u->config.max_header_size)
+            fail(u, END_RESPONSE_HEADER_TOO_LARGE);
         else
             on_response(u, head);
         return true;
@@ -180,9 +203,10 @@ static bool step_tunnel(struct h1_up *u)
 
     if (u->credit == 0)
         return false;
-    /* A buf is never above STREAM_CREDIT, which is all granted at once: no need to cut it. */
+    /* No more was read than credit, or it came with the head and the first credit is more. */
+    assert(out->len <= u->credit);
     u->in = NULL;
-    u->credit -= out->len < u->credit ? out->len : u->credit;
+    u->credit -= out->len;
     st->ops->on_data(st, &u->side, out);
     return true;
 }
@@ -283,7 +307,8 @@ static ssize_t read_memory(struct h1_up *u)
         fail(u, END_EXHAUSTED);
         return 1;
     }
-    n = conn_read(u->conn, u->in, BUF_SIZE);
+    n = conn_read(u->conn, u->in,
+                  u->state == UP_TUNNEL && u->credit < BUF_SIZE ? u->credit : BUF_SIZE);
     if (n <= 0) {
         if (u->in->len == 0)
             buf_put(&u->in);
@@ -292,6 +317,10 @@ static ssize_t read_memory(struct h1_up *u)
     if (u->config.bytes_in)
         stat_add(u->config.bytes_in, (uint64_t)n);
     u->side.wire_in += (uint64_t)n;
+    if (u->is_reused && u->side.wire_out == 0) { /* what answers nothing is not our answer */
+        fail(u, END_SERVER_CLOSED);
+        return 1;
+    }
     u->is_byte_seen = true;
     u->is_bulk = buf_room(u->in) == 0;
     process(u);
@@ -339,9 +368,27 @@ static void on_readable(struct conn *c)
     arm(u);
 }
 
+/* Tells of the body bytes that are not queued any more: sent, or dropped with a broken conn. */
+static void report_gone(struct h1_up *u)
+{
+    uint64_t bytes = u->conn->out.bytes;
+    uint64_t left = bytes < u->queued ? bytes : u->queued;
+    uint64_t gone = u->queued - left;
+
+    u->queued = left;
+    if (gone > 0)
+        u->side.stream->ops->on_credit(u->side.stream, &u->side, gone);
+}
+
 static void on_resume(struct task *t)
 {
-    on_readable(CONTAINER(t, struct h1_up, resume)->conn);
+    struct h1_up *u = CONTAINER(t, struct h1_up, resume);
+    struct conn *c = u->conn;
+
+    if (c->is_broken)
+        report_gone(u);
+    if (u->conn == c)
+        on_readable(c);
 }
 
 /* ---- the conn's other calls ---- */
@@ -349,15 +396,11 @@ static void on_resume(struct task *t)
 static void on_sent(struct conn *c, size_t n)
 {
     struct h1_up *u = c->owner;
-    uint64_t left = c->out.bytes < u->queued ? c->out.bytes : u->queued;
-    uint64_t gone = u->queued - left;
 
     u->side.wire_out += n;
     if (u->config.bytes_out)
         stat_add(u->config.bytes_out, n);
-    u->queued = left;
-    if (gone > 0)
-        u->side.stream->ops->on_credit(u->side.stream, &u->side, gone);
+    report_gone(u);
     if (u->conn == c)
         arm(u);
 }
@@ -384,6 +427,8 @@ static void on_broken(struct conn *c, int error)
     on_readable(c);
     if (u->conn == c && (u->state == UP_HEAD || u->state == UP_TUNNEL))
         fail(u, u->is_byte_seen ? END_SERVER_RESET : END_SERVER_CLOSED);
+    else if (u->conn == c)
+        loop_soon(c->pool->loop, &u->resume); /* the request's rest is dropped */
 }
 
 static void on_connected(struct conn *c, int error)
@@ -415,24 +460,29 @@ static void send_head(struct side *s, const struct head *h)
         fail_soon(u, END_EXHAUSTED);
         return;
     }
-    conn_flush(u->conn);
+    flush(u);
 }
 
 static void send_data(struct side *s, struct buf *b)
 {
     struct h1_up *u = up_of(s);
 
-    if (u->conn->is_broken) { /* the response is still being read */
+    if (is_failing(u)) {
         buf_put(&b);
         return;
     }
     u->queued += b->len;
+    if (u->conn->is_broken) { /* the response is still being read */
+        buf_put(&b);
+        loop_soon(u->conn->pool->loop, &u->resume);
+        return;
+    }
     if (!h1_write_data(&u->conn->out, u->conn->pool->bufs,
                        u->is_tunnel ? H1_FRAME_CLOSE : u->framing, b)) {
         fail_soon(u, END_EXHAUSTED);
         return;
     }
-    conn_flush(u->conn);
+    flush(u);
 }
 
 static void send_end(struct side *s, const struct fields *trailers)
@@ -440,6 +490,8 @@ static void send_end(struct side *s, const struct fields *trailers)
     struct h1_up *u = up_of(s);
 
     u->is_request_done = true;
+    if (is_failing(u))
+        return;
     if (u->is_tunnel) {
         conn_shutdown(u->conn);
         return;
@@ -471,7 +523,7 @@ static void detach(struct side *s)
 {
     struct h1_up *u = up_of(s);
 
-    let_go(u, u->state == UP_DONE && u->is_request_done && !u->is_tunnel &&
+    let_go(u, u->state == UP_DONE && u->is_request_done && !u->is_tunnel && !is_failing(u) &&
               u->response.keep_alive && u->config.keep_alive && u->conn->out.bytes == 0 &&
               (!u->in || u->in->len == 0) && !u->conn->is_broken);
 }
@@ -481,6 +533,7 @@ static void tunnel(struct side *s)
     struct h1_up *u = up_of(s);
 
     u->is_tunnel = true;
+    u->is_request_done = false; /* the tunnel's end is another */
     arm(u);
 }
 
@@ -514,5 +567,6 @@ void h1_up_init(struct h1_up *u, struct stream *st, struct conn *c, bool is_reus
 
 bool h1_up_died_idle(const struct h1_up *u)
 {
-    return u->is_reused && !u->is_byte_seen;
+    return u->is_reused && !u->is_byte_seen &&
+           (u->why == END_SERVER_CLOSED || u->why == END_SERVER_RESET);
 }

@@ -27,13 +27,14 @@ struct h1_up {
     h1_up_release_fn *release;
     void *release_arg;
     uint64_t credit;         /* body bytes we may still deliver */
+    uint64_t interim;        /* bytes of 1xx heads so far */
     uint64_t queued;         /* request body bytes in conn->out, not yet reported by on_credit */
     struct head response;
     struct h1_gather gather;
     struct h1_body body;
     llhttp_t parser;
     struct task gone;        /* tells the stream of a failure noticed within one of its calls */
-    struct task resume;      /* goes on after a grant */
+    struct task resume;      /* goes on after a grant, tells of what was dropped */
     enum end_reason why;     /* of that failure */
     enum http_method method;
     enum h1_framing framing; /* of the request */
@@ -51,8 +52,8 @@ struct h1_up {
 /* `first_head` and the rest follow by side.ops. is_reused: a conn from the idle pool. */
 void h1_up_init(struct h1_up *u, struct stream *st, struct conn *c, bool is_reused,
                 const struct h1_up_config *config, h1_up_release_fn *release, void *arg);
-/* No byte of a response has come and the failed request may be sent again elsewhere: whether the
- * conn was reused and died before it answered (RFC 9112 9.3.1). Valid within on_reset. */
+/* The conn was reused and died before it answered, so that the request may be sent again (RFC 9112
+ * 9.3.1). Valid within on_reset. */
 bool h1_up_died_idle(const struct h1_up *u);
 
 #endif
