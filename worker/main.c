@@ -20,6 +20,8 @@
 
 #define TICK_US 1000000
 #define RETIRE_CHECK_US 20000
+/* For the first request of connections accepted just before. */
+#define RETIRE_FRESH_US 1000000
 /* What one connection may hold at most: input, and both directions' credit. */
 #define BUFS_PER_CONNECTION 12
 #define BLOCKS_PER_CONNECTION 24
@@ -45,7 +47,7 @@ struct worker {
     struct list sockets;
     struct list listeners;
     struct timer tick, retire_check;
-    uint64_t retire_at_us;
+    uint64_t retire_from_us, retire_at_us;
     uint64_t cpu_before_us;  /* of this slot's earlier workers */
     int log_fd;              /* error log from the master, -1: descriptor 2 */
     struct ipc_msg msg;      /* too large for the stack */
@@ -304,7 +306,8 @@ static void on_retire_check(struct timer *t)
     } else if (p->gate.open == 0) {
         p->loop.should_stop = true;
     } else {
-        h1_down_retire(&p->h1_downs);
+        h1_down_retire(&p->h1_downs,
+                       p->loop.now_us - w->retire_from_us >= RETIRE_FRESH_US);
         timer_set(&p->loop.timers, t, p->loop.now_us, RETIRE_CHECK_US);
     }
 }
@@ -318,8 +321,9 @@ static void retire(struct worker *w, uint64_t within_ms)
     accept_no_more(w); /* takes what waits in the kernel's queues first */
     p->is_retiring = true;
     stat_set(&p->stats->state, WORKER_RETIRING);
+    w->retire_from_us = p->loop.now_us;
     w->retire_at_us = p->loop.now_us + within_ms * 1000;
-    h1_down_retire(&p->h1_downs);
+    h1_down_retire(&p->h1_downs, false);
     up_close_idle(&p->up);
     timer_set(&p->loop.timers, &w->retire_check, p->loop.now_us, 0);
 }
@@ -350,7 +354,8 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
         on_generation(w, msg);
         break;
     case IPC_LOGS:
-        open_logs(w, &w->proxy.generation->conf->global, msg, 1);
+        if (w->proxy.generation)
+            open_logs(w, &w->proxy.generation->conf->global, msg, 1);
         break;
     case IPC_RETIRE:
         retire(w, msg->number);

@@ -10,6 +10,8 @@
 
 #define SPLICE_MIN 65536
 #define DOWN_SLAB 32
+/* Reads in a row before others have their turn. */
+#define READS_MAX 16
 
 /* ---- memory ---- */
 
@@ -112,7 +114,19 @@ void h1_down_gone(struct h1_down *d, enum end_reason why)
     d->side.stream = NULL;
     if (st)
         st->ops->on_reset(st, &d->side, why);
-    h1_down_close(d);
+    /* What only a close ends must not look whole; who takes nothing would be waited for. */
+    if ((st && h1_down_is_cut(d)) || why == END_CLIENT_WRITE_TIMEOUT)
+        h1_down_close_reset(d);
+    else
+        h1_down_close(d);
+}
+
+/* A socket that takes nothing of it tells nobody: the timer must run. */
+void h1_down_flush(struct h1_down *d)
+{
+    conn_flush(d->conn);
+    if (!timer_is_set(&d->conn->timer))
+        h1_down_arm(d);
 }
 
 void h1_down_arm(struct h1_down *d)
@@ -192,6 +206,7 @@ static void on_request(struct h1_down *d, struct slice bytes)
     struct stream *st = d->side.stream;
     struct head *h = &st->request;
     uint64_t max_body = d->svc->limits.max_body_size;
+    uint32_t max_head = d->svc->limits.max_header_size;
     enum end_reason why = END_EXHAUSTED;
     struct conn *c = d->conn;
 
@@ -199,8 +214,8 @@ static void on_request(struct h1_down *d, struct slice bytes)
     d->ex = bytes.p ? arena_alloc(&st->arena, sizeof *d->ex) : NULL;
     if (d->ex)
         why = h1_parse_request(&d->ex->parser, bytes, h);
-    if (why == END_OK && bytes.n > d->svc->limits.max_header_size)
-        why = END_HEADER_TOO_LARGE;
+    if (why == END_OK && bytes.n > max_head)
+        why = slice_find(bytes, '\n') >= max_head ? END_URI_TOO_LONG : END_HEADER_TOO_LARGE;
     if (why == END_OK && max_body && h->body == BODY_LENGTH && h->content_length > max_body)
         why = END_BODY_TOO_LARGE;
     if (why != END_OK) {
@@ -217,27 +232,38 @@ static void on_request(struct h1_down *d, struct slice bytes)
         st->ops->on_end(st, &d->side, NULL);
 }
 
-/* RFC 9112 2.2: empty lines before a request line are ignored, a few of them. */
-static void skip_empty_lines(struct h1_down *d)
+/* RFC 9112 2.2: empty lines before a request line are ignored. false: half of one is all there
+ * is. */
+static bool skip_empty_lines(struct h1_down *d)
 {
-    while (h1_gather_bytes(&d->gather) == 0 && d->in->len >= 2 &&
-           memcmp(buf_bytes(d->in), "\r\n", 2) == 0)
-        buf_skip(d->in, 2);
+    struct buf *b = d->in;
+
+    if (h1_gather_bytes(&d->gather) > 0)
+        return true;
+    while (b->len >= 2 && memcmp(buf_bytes(b), "\r\n", 2) == 0)
+        buf_skip(b, 2);
+    if (b->len != 1 || *buf_bytes(b) != '\r')
+        return true;
+    b->off = BUF_HEADROOM; /* there must be room for more */
+    *buf_bytes(b) = '\r';
+    return false;
 }
 
 static bool step_head(struct h1_down *d)
 {
     uint32_t max = d->svc->limits.max_header_size;
+    bool is_begun = skip_empty_lines(d);
     struct slice head;
     enum h1_scanned r;
 
-    skip_empty_lines(d);
     if (d->in->len == 0)
         return false;
     if (d->state == DOWN_IDLE) {
         d->state = DOWN_HEAD;
         conn_timer(d->conn, (uint64_t)d->svc->limits.header_timeout_ms * 1000);
     }
+    if (!is_begun)
+        return false;
     /* A DONE is only looked at here: the head goes to the arena of a stream yet to be opened. */
     r = h1_gather(&d->gather, &d->in, NULL, true, &head);
     if (r == H1_SCAN_DONE) {
@@ -307,9 +333,11 @@ static bool step_tunnel(struct h1_down *d)
 
     if (d->credit == 0)
         return false;
+    /* No more was read than credit, or it came before and the first credit is more. */
+    assert(out->len <= d->credit);
     d->in = NULL;
     d->side.wire_in += out->len;
-    d->credit -= out->len < d->credit ? out->len : d->credit;
+    d->credit -= out->len;
     st->ops->on_data(st, &d->side, out);
     return true;
 }
@@ -417,7 +445,8 @@ static ssize_t read_memory(struct h1_down *d)
         h1_down_gone(d, END_EXHAUSTED);
         return 1;
     }
-    n = conn_read(d->conn, d->in, BUF_SIZE);
+    n = conn_read(d->conn, d->in,
+                  d->state == DOWN_TUNNEL && d->credit < BUF_SIZE ? d->credit : BUF_SIZE);
     if (n <= 0) {
         if (d->in->len == 0)
             buf_put(&d->in);
@@ -435,9 +464,15 @@ void h1_down_on_readable(struct conn *c)
 
     d->is_busy = true;
     process(d); /* what a grant, or the last answer's end, has freed */
-    while (d->conn == c && c->is_readable && wants_bytes(d)) {
-        ssize_t n = may_splice(d) ? read_pipe(d) : -2;
+    for (unsigned reads = 0; d->conn == c && c->is_readable && wants_bytes(d); reads++) {
+        ssize_t n = -2;
 
+        if (reads == READS_MAX) {
+            h1_down_later(d, LATER_READ);
+            break;
+        }
+        if (may_splice(d))
+            n = read_pipe(d);
         if (n == -2)
             n = read_memory(d);
         if (n > 0)
@@ -530,12 +565,13 @@ bool h1_down_start(struct h1_down_pool *p, struct conn *c, struct http_service *
     return true;
 }
 
-void h1_down_retire(struct h1_down_pool *p)
+void h1_down_retire(struct h1_down_pool *p, bool is_fresh_too)
 {
     LIST_EACH(it, &p->open) {
         struct h1_down *d = CONTAINER(it, struct h1_down, link);
 
-        if (d->state == DOWN_IDLE && !d->in && d->conn->out.bytes == 0)
+        if (d->state == DOWN_IDLE && !d->in && d->conn->out.bytes == 0 &&
+            !d->conn->is_readable && (is_fresh_too || !d->is_first))
             h1_down_close(d);
     }
 }

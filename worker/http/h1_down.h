@@ -21,8 +21,9 @@ void h1_down_pool_fini(struct h1_down_pool *p);
  * at its end, whatever that is. false: out of memory (conn and first stay the caller's). */
 bool h1_down_start(struct h1_down_pool *p, struct conn *c, struct http_service *svc,
                    struct buf *first);
-/* Closes the idle ones now; the others close after the response in progress. */
-void h1_down_retire(struct h1_down_pool *p);
+/* Closes the idle ones now; the others close after the response in progress. Those that have sent
+ * no request yet (it may be on its way) only with is_fresh_too. */
+void h1_down_retire(struct h1_down_pool *p, bool is_fresh_too);
 /* Closes all at once (stop). */
 void h1_down_abort(struct h1_down_pool *p);
 

@@ -48,6 +48,12 @@ enum { LATER_SHED = 1, LATER_RESET = 2, LATER_ANSWERED = 4, LATER_READ = 8 };
 
 extern const struct side_ops h1_down_side_ops;
 
+/* Only the connection's end says where the response ends, and it has not got there. */
+static inline bool h1_down_is_cut(const struct h1_down *d)
+{
+    return d->is_head_sent && !d->is_response_done && d->framing == H1_FRAME_CLOSE;
+}
+
 /* The `later` task: does what the bits say when the caller's stack has unwound. */
 void h1_down_later(struct h1_down *d, unsigned what);
 void h1_down_on_later(struct task *t);
@@ -56,6 +62,8 @@ void h1_down_on_readable(struct conn *c);
 void h1_down_on_sent(struct conn *c, size_t n);
 /* Whose turn it is decides on the timer. */
 void h1_down_arm(struct h1_down *d);
+/* Output was queued. */
+void h1_down_flush(struct h1_down *d);
 
 /* The end of the connection, and of d: at once; after what is queued has left; with a RST;
  * because the client is gone, which its stream is told first. */

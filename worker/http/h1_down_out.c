@@ -99,7 +99,7 @@ static void send_head(struct side *s, const struct head *h)
     if (!h1_write_response(&d->conn->out, d->conn->pool->bufs, h, framing, req->minor, stays))
         give_up(d);
     else
-        conn_flush(d->conn);
+        h1_down_flush(d);
 }
 
 static void send_data(struct side *s, struct buf *b)
@@ -114,7 +114,7 @@ static void send_data(struct side *s, struct buf *b)
     if (!h1_write_data(&d->conn->out, d->conn->pool->bufs, (enum h1_framing)d->framing, b))
         give_up(d);
     else
-        conn_flush(d->conn);
+        h1_down_flush(d);
 }
 
 static void send_end(struct side *s, const struct fields *trailers)
@@ -134,7 +134,7 @@ static void send_end(struct side *s, const struct fields *trailers)
     if (!h1_write_end(&d->conn->out, d->conn->pool->bufs, (enum h1_framing)d->framing, trailers))
         give_up(d);
     else if (d->conn->out.bytes > 0)
-        conn_flush(d->conn);
+        h1_down_flush(d);
     else
         h1_down_later(d, LATER_ANSWERED);
 }
@@ -162,7 +162,7 @@ static void reset(struct side *s, enum end_reason why)
 /* A response that broke off in the middle must not look whole to the client. */
 static void break_off(struct h1_down *d)
 {
-    if (d->is_head_sent && d->framing == H1_FRAME_CLOSE)
+    if (h1_down_is_cut(d))
         h1_down_close_reset(d);
     else
         h1_down_close_gently(d);
