@@ -221,6 +221,18 @@ def test_target_passes_unchanged(up, target):
     assert json.loads(up.ask(target).body)["target"] == target
 
 
+@pytest.mark.parametrize("hops, seen", [("0", None), ("1", "0"), ("10", "9")])
+def test_max_forwards_of_options_is_counted_down(rpd, origin, hops, seen):
+    o = origin()
+    res = rpd(plain(o)).ask("/x", "OPTIONS", [("Max-Forwards", hops)])
+    assert res.status in (200, 204)
+    assert [r.get("Max-Forwards") for r in o.requests] == ([] if seen is None else [seen])
+
+
+def test_max_forwards_of_other_methods_is_left_alone(up):
+    assert fields(up.ask(headers=[("Max-Forwards", "0")]), "Max-Forwards") == ["0"]
+
+
 # ---- rules ----
 
 def test_request_header_rules(rpd, origin):

@@ -288,3 +288,57 @@ def test_http10_client_gets_whole_bodies(up, target, n):
     with up.client() as client:
         res = client.ask(f"/{target}/{n}", version="1.0")
         assert res.sha == pattern_sha(n)
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_answer_in_small_pieces(rpd, origin, n):
+    data = (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nX-A: b\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"hello", b"world" * 10,
+                                                          trailers=[("X-Sum", "1")]))
+
+    def handler(conn):
+        while True:
+            conn.request()
+            for at in range(0, len(data), n):
+                conn.send(data[at:at + n])
+    o = origin(handler)
+    d = rpd(plain(o), workers=1)
+    with d.client() as client:
+        for _ in range(3):
+            res = client.ask()
+            assert (res.body, res.trailers) == (b"hello" + b"world" * 10, [("X-Sum", "1")])
+            assert res.interim[0].get("Link") == "</a>"
+    assert len(o.connections) == 1
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_streamed_body_is_whole_when_the_first_server_is_gone(rpd, origin, framing):
+    gone = origin()
+    gone.close()
+    d = rpd(plain(gone, origin()), workers=1)
+    for _ in range(4):
+        with d.client() as client:
+            send_body(client, framing, 3 << 20)
+            assert json.loads(client.response().body)["sha"] == pattern_sha(3 << 20)
+
+
+def test_request_that_waits_in_the_queue_keeps_its_body(rpd, origin):
+    gate = threading.Event()
+
+    def handler(conn):
+        while True:
+            req = conn.request()
+            if req.target == "/first":
+                gate.wait(20)
+            conn.reply(req.sha)
+    o = origin(handler)
+    d = rpd(plain(o, backend="max_conns = 1"), workers=1)
+    with d.client() as first, d.client() as second:
+        first.send(request_bytes(target="/first"))
+        d.wait_stats(lambda s: s["backends"]["pool"]["active"] == 1 and len(o.requests) == 1)
+        thread = send_body(second, "length", 2 << 20)
+        d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == 1)
+        gate.set()
+        assert first.response().status == 200
+        assert second.response().body.decode() == pattern_sha(2 << 20)
+        thread.join(20)

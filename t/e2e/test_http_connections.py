@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from harness.client import request_bytes
+from harness.client import Client, request_bytes
 from harness.daemon import plain
 from harness.origin import canned, chunked
 from harness.util import pattern_sha, wait_until
@@ -261,3 +261,36 @@ def test_many_clients_at_once(rpd, origin):
     for client in clients:
         client.close()
     d.wait_stats(lambda s: s["listeners"]["web"]["connections_active"] == 0)
+
+
+def test_what_comes_behind_connection_close_is_not_served(rpd, origin):
+    o = origin()
+    d = rpd(plain(o))
+    with d.client() as client:
+        client.send(request_bytes(headers=[("Connection", "close")])
+                    + request_bytes(target="/behind"))
+        assert client.response().status == 200
+        assert client.is_closed()
+    assert [r.target for r in o.requests] == ["/"]
+
+
+def test_answer_is_whole_when_the_client_sent_more_than_was_read(rpd, origin):
+    """Closing with unread input must not reset what is on its way to the client."""
+    d = rpd(plain(origin()))
+    with d.client() as client:
+        client.send(request_bytes(target="/bytes/300000", headers=[("Connection", "close")])
+                    + request_bytes(target="/behind") * 500)
+        assert client.response().sha == pattern_sha(300000)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_clients_of_a_unix_socket_are_shared_by_workers(rpd, workers):
+    d = rpd("[listener web]\nbind = unix:@dir@/s\n[route all]\nrespond = 200 x\n", workers=workers)
+    for _ in range(30):
+        with Client(str(d.dir / "s")) as client:
+            assert client.ask().status == 200
+    d.wait_stats(lambda s: s["listeners"]["web"]["requests_total"] == 30
+                 and s["listeners"]["web"]["connections_active"] == 0)
+    d.reload()
+    with Client(str(d.dir / "s")) as client:
+        assert client.ask().status == 200

@@ -331,3 +331,38 @@ def test_listener_for_another_rpd_port_is_free_after_removal(rpd):
             except OSError:
                 return False
     wait_until(can_bind)
+
+
+def test_what_waits_in_a_queue_is_served_over_a_reload(rpd, origin):
+    gate = threading.Event()
+
+    def handler(conn):
+        while True:
+            req = conn.request()
+            gate.wait(20)
+            conn.reply(req.target)
+    o = origin(handler)
+    text = plain(o, backend="max_conns = 1")
+    d = rpd(text, workers=1)
+    clients = [d.client() for _ in range(4)]
+    for n, client in enumerate(clients):
+        client.send(request_bytes(target=f"/{n}"))
+        d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == n)
+    d.reload(text.replace("max_conns = 1", "max_conns = 2"))
+    d.reload(text.replace("name=s0", "name=renamed"))
+    gate.set()
+    for n, client in enumerate(clients):
+        assert client.response().body == f"/{n}".encode()
+    d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == 0
+                 and s["backends"]["pool"]["active"] == 0)
+
+
+def test_body_being_buffered_survives_a_reload(rpd, origin):
+    text = plain(origin(), route="buffer_request = on")
+    d = rpd(text)
+    with d.client() as client:
+        client.send(request_bytes("POST", "/echo", [("Content-Length", 200000)]) + b"x" * 100000)
+        d.wait_stats(lambda s: s["listeners"]["web"]["bytes_in"] > 100000)
+        d.reload(text + "\n[route more]\npath = /more\nrespond = 200 x\n")
+        client.send(b"y" * 100000)
+        assert client.response().body == b"x" * 100000 + b"y" * 100000

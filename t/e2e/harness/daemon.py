@@ -164,7 +164,8 @@ class Daemon(Site):
                 return False
             stats = json.loads(done.stdout)
             running = [w for w in stats["workers"] if w["state"] == "running"]
-            return stats["rpd"]["pid"] == self.pid and len(running) == stats["rpd"]["workers"]
+            return (stats["rpd"]["pid"] == self.pid and running
+                    and len(running) == stats["rpd"]["workers"])
         wait_until(is_ready, 15, "rpd to be ready")
 
     @property
