@@ -2,6 +2,7 @@
  * commands that print tables; pure. */
 #include "ctl/grid.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,6 +120,7 @@ void grid_print(struct strbuf *out, const struct grid *g, bool is_colour)
 {
     VEC(size_t) widths = { 0 };
 
+    assert(g->columns > 0);
     for (size_t c = 0; c < g->columns; c++)
         *VEC_PUSH(&widths) = column_width(g, c);
     for (size_t i = 0; i < g->cells.n; i++) {

@@ -2,6 +2,7 @@
  * workers; pure. */
 #include "ctl/output.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,14 +165,16 @@ void json_model(struct strbuf *out, const struct model *m, const struct kind *on
 {
     struct json j;
 
+    assert(m->schema.kinds.v);
     /* Nested ones are found where they always are. */
     if (only && only->shape == SHAPE_NESTED)
         only = &m->schema.kinds.v[only->parent];
     json_init(&j, out);
     json_object(&j, NULL);
-    for (size_t i = 0; i < m->schema.kinds.n; i++)
-        if (!only || only == &m->schema.kinds.v[i])
-            put_kind(&j, m, &m->schema.kinds.v[i]);
+    if (only)
+        put_kind(&j, m, only);
+    for (size_t i = 0; !only && i < m->schema.kinds.n; i++)
+        put_kind(&j, m, &m->schema.kinds.v[i]);
     json_object_end(&j);
     strbuf_addc(out, '\n');
 }

@@ -1,4 +1,5 @@
-/* rpctl's pure parts: a segment read by its schema, damaged ones refused, and every form printed. */
+/* rpctl's pure parts: a segment read by its schema, damaged ones refused, and every form
+ * printed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
