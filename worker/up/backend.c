@@ -70,7 +70,7 @@ static void server_retire(struct server *s)
     server_unref(&s);
 }
 
-static bool server_is_usable(const struct server *s)
+bool server_is_usable(const struct server *s)
 {
     uint64_t state = stat_get(&s->shared->state);
 
@@ -134,7 +134,7 @@ static bool was_tried(const struct server *s, struct server *const *tried, uint3
 }
 
 static struct server *heap_pick(struct balance *heap, struct server *const *tried,
-                                uint32_t ntried, bool *is_full)
+                                uint32_t ntried)
 {
     struct list aside; /* of struct server by `parked`: only passed over this once */
     struct balance_node *node;
@@ -152,7 +152,6 @@ static struct server *heap_pick(struct balance *heap, struct server *const *trie
         } else if (server_try_take(s)) {
             picked = s;
         } else {
-            *is_full = s->backend->is_parked_full = true;
             server_park(s);
         }
     }
@@ -161,28 +160,48 @@ static struct server *heap_pick(struct balance *heap, struct server *const *trie
     return picked;
 }
 
-static void check_parked(struct backend *b, bool *is_full)
+/* Puts those back that can be used again: now and then, or before nothing is found. */
+static void check_parked(struct backend *b, bool is_urgent)
 {
     uint64_t now = b->up->loop->now_us;
 
-    if (list_empty(&b->parked))
-        b->is_parked_full = false;
-    *is_full = b->is_parked_full;
-    if (list_empty(&b->parked) || now - b->parked_checked_us < PARKED_CHECK_US)
+    if (!is_urgent && now - b->parked_checked_us < PARKED_CHECK_US)
         return;
     b->parked_checked_us = now;
-    b->is_parked_full = false;
     LIST_EACH(it, &b->parked) {
         struct server *s = CONTAINER(it, struct server, parked);
 
-        if (!server_is_usable(s))
-            continue;
-        if (s->max_conns == 0 || server_active(s) < s->max_conns)
+        if (server_is_usable(s) && (s->max_conns == 0 || server_active(s) < s->max_conns))
             server_unpark(s);
-        else
-            b->is_parked_full = true;
     }
-    *is_full = b->is_parked_full;
+}
+
+/* Parked and yet in order: at max_conns. */
+static bool any_full(const struct backend *b, bool is_backup)
+{
+    LIST_EACH(it, &b->parked) {
+        const struct server *s = CONTAINER(it, struct server, parked);
+
+        if (s->is_backup == is_backup && server_is_usable(s))
+            return true;
+    }
+    return false;
+}
+
+static struct server *pick(struct backend *b, struct server *const *tried, uint32_t ntried,
+                           bool *is_full)
+{
+    struct server *s = heap_pick(&b->primary, tried, ntried);
+
+    if (s)
+        return s;
+    /* Backups are for when every other is out, not for when they are busy. */
+    *is_full = any_full(b, false);
+    if (*is_full)
+        return NULL;
+    s = heap_pick(&b->backup, tried, ntried);
+    *is_full = !s && any_full(b, true);
+    return s;
 }
 
 struct server *backend_pick(struct backend *b, struct server *const *tried, uint32_t ntried,
@@ -191,11 +210,12 @@ struct server *backend_pick(struct backend *b, struct server *const *tried, uint
     struct server *s;
 
     *is_full = false;
-    check_parked(b, is_full);
-    s = heap_pick(&b->primary, tried, ntried, is_full);
-    /* Backups are for when every other is out, not for when they are busy. */
-    if (!s && !*is_full)
-        s = heap_pick(&b->backup, tried, ntried, is_full);
+    check_parked(b, false);
+    s = pick(b, tried, ntried, is_full);
+    if (!s && !list_empty(&b->parked)) {
+        check_parked(b, true);
+        s = pick(b, tried, ntried, is_full);
+    }
     return s;
 }
 
@@ -312,6 +332,7 @@ struct backend *backend_apply(struct up *u, const struct conf_backend *conf)
         LIST_EACH(it, &b->servers)
             server_idle_close(CONTAINER(it, struct server, link));
     b->send_proxy = conf->send_proxy;
+    backend_idle_trim(b, b->keepalive);
     apply_servers(b, conf);
     return b;
 }

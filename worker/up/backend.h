@@ -55,7 +55,6 @@ struct backend {
     struct balance primary, backup;
     struct list parked;
     uint64_t parked_checked_us;
-    bool is_parked_full;         /* some of the parked are not out but at max_conns */
     struct list queue;           /* up_requests waiting, the oldest first */
     uint32_t queued, queue_max, queue_timeout_ms;
     struct timer queue_timer;    /* looks for places that other workers freed */
@@ -106,7 +105,7 @@ struct up_request {
     uint64_t began_us;
     struct conn *conn;           /* while connecting */
     struct list wait;
-    struct task fail;            /* tells a failure noticed within up_begin */
+    struct task fail;            /* goes on after a failure noticed within a call */
     enum end_reason why;
     uint32_t ntried;
     struct server *tried[UP_TRIED_MAX];

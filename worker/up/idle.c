@@ -3,6 +3,7 @@
 #include "worker/up/internal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 struct idle_conn {
@@ -45,8 +46,19 @@ static void idle_close(struct idle_conn *i)
     conn_close(&c);
 }
 
-/* The server closed, or sent what nobody asked for: useless either way. */
+/* The server closed, or sent what nobody asked for: useless either way. But is_readable may be
+ * left over from a read that ended just where the response did. */
 static void on_readable(struct conn *c)
+{
+    struct buf *b = buf_get(c->pool->bufs);
+    bool is_quiet = b && conn_read(c, b, 1) < 0 && errno == EAGAIN;
+
+    buf_put(&b);
+    if (!is_quiet)
+        idle_close(c->owner);
+}
+
+static void on_timer(struct conn *c)
 {
     idle_close(c->owner);
 }
@@ -74,9 +86,15 @@ static const struct conn_user idle_user = {
     .on_connected = on_connected,
     .on_readable = on_readable,
     .on_sent = on_sent,
-    .on_timer = on_readable,
+    .on_timer = on_timer,
     .on_broken = on_broken,
 };
+
+void backend_idle_trim(struct backend *b, uint32_t max)
+{
+    while (b->idle_count > max)
+        idle_close(CONTAINER(b->idle.next, struct idle_conn, at_backend));
+}
 
 void server_keep(struct server *s, struct conn *c)
 {
@@ -88,8 +106,7 @@ void server_keep(struct server *s, struct conn *c)
         conn_close(&c);
         return;
     }
-    if (b->idle_count >= b->keepalive)
-        idle_close(CONTAINER(b->idle.next, struct idle_conn, at_backend));
+    backend_idle_trim(b, b->keepalive - 1);
     i->conn = c;
     i->server = s;
     list_unshift(&s->idle, &i->at_server);

@@ -14,6 +14,7 @@ void server_release(struct server *s);
  * (server_take). */
 struct server *backend_pick(struct backend *b, struct server *const *tried, uint32_t ntried,
                             bool *is_full);
+bool server_is_usable(const struct server *s);
 /* Tries to charge this one server. */
 bool server_try_take(struct server *s);
 /* A place at s became free: the request that waited longest gets it. */
@@ -23,5 +24,7 @@ void backend_queue_timer(struct timer *t);
 /* The connection used last, out of the pool, or NULL. */
 struct conn *server_idle_get(struct server *s);
 void server_idle_close(struct server *s);
+/* Closes the oldest until at most `max` are left. */
+void backend_idle_trim(struct backend *b, uint32_t max);
 
 #endif

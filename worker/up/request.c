@@ -26,15 +26,22 @@ static void stop(struct up_request *r)
     stat_inc(&r->backend->stats->requests_total);
 }
 
+static void connect_failed(struct up_request *r, enum end_reason why);
+
 static void on_fail_task(struct task *t)
 {
     struct up_request *r = CONTAINER(t, struct up_request, fail);
 
+    if (r->server) {
+        connect_failed(r, r->why);
+        return;
+    }
     stop(r);
     r->ops->on_failed(r, r->why);
 }
 
-/* Told from a task, so that on_failed never comes from within up_begin or up_again. */
+/* Told from a task, so that on_failed never comes from within up_begin or up_again, and so that a
+ * queue whose requests all fail at once does not make a deep stack. */
 static void fail(struct up_request *r, enum end_reason why)
 {
     r->why = why;
@@ -209,7 +216,7 @@ static void start_connect(struct up_request *r)
     r->began_us = loop_of(r)->now_us;
     r->conn = conn_connect(r->backend->up->conns, &r->server->addr, &connect_user, r);
     if (!r->conn) {
-        connect_failed(r, connect_reason(errno));
+        fail(r, connect_reason(errno));
         return;
     }
     conn_timer(r->conn, (uint64_t)r->connect_timeout_ms * 1000);
@@ -270,7 +277,7 @@ void backend_wake(struct backend *b, struct server *s)
     if (list_empty(&b->queue))
         return;
     r = CONTAINER(b->queue.next, struct up_request, wait);
-    if (stat_get(&s->shared->admin) != ADMIN_READY || !server_try_take(s))
+    if (!server_is_usable(s) || !server_try_take(s))
         return;
     unwait(r);
     go(r, s, r->can_reuse);
@@ -282,6 +289,7 @@ void backend_queue_timer(struct timer *t)
     struct backend *b = CONTAINER(t, struct backend, queue_timer);
     uint64_t now = b->up->loop->now_us;
 
+    b->refs++; /* a request that ends here may hold the last generation with it */
     while (!list_empty(&b->queue)) {
         struct up_request *r = CONTAINER(b->queue.next, struct up_request, wait);
         bool is_full;
@@ -300,6 +308,7 @@ void backend_queue_timer(struct timer *t)
     }
     if (!list_empty(&b->queue))
         timer_set(&b->up->loop->timers, t, now, QUEUE_TICK_US);
+    backend_unref(&b);
 }
 
 /* ---- the user's calls ---- */
