@@ -264,12 +264,30 @@ START_TEST(test_fini_within_accept)
 }
 END_TEST
 
+/* The master holds every listening socket open as well: our close is not its last. */
+START_TEST(test_fini_leaves_nothing_in_the_loop)
+{
+    int fd = dup(acceptors[0].fd);
+
+    acceptor_fini(&acceptors[0]);
+    memset(&acceptors[0], 0xa5, sizeof acceptors[0]); /* as freed memory would be */
+    connect_to(0, 1);
+    spin(2);
+    ck_assert_uint_eq(accepted_n, 0);
+    /* Bound again: the same open file is added again. */
+    ck_assert_int_eq(acceptor_init(&acceptors[0], &gate, fd, on_accept, &gate), 0);
+    spin(1);
+    ck_assert_uint_eq(accepted_n, 1);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
         test_accepts_all_that_wait, test_gate_closes_at_max, test_descriptors_end,
         test_place_does_not_end_the_pause, test_shut_gate, test_fini_takes_the_queue,
         test_freed_within_a_batch, test_fini_within_accept,
+        test_fini_leaves_nothing_in_the_loop,
     };
     Suite *suite = suite_create("acceptor");
     TCase *tcase = tcase_create("acceptor");

@@ -190,6 +190,6 @@ void acceptor_fini(struct acceptor *a)
         o = accept_one(a);
     task_cancel(&a->task);
     list_remove(&a->waiting);
-    loop_forget(a->gate->loop, &a->watch);
+    loop_remove(a->gate->loop, a->fd, &a->watch);
     fd_close(&a->fd);
 }

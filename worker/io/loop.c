@@ -39,6 +39,12 @@ int loop_add(struct loop *l, int fd, struct watch *w)
     return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
+void loop_remove(struct loop *l, int fd, const struct watch *w)
+{
+    (void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    loop_forget(l, w);
+}
+
 void loop_forget(struct loop *l, const struct watch *w)
 {
     for (unsigned i = 0; i < l->batch_count; i++) {

@@ -64,8 +64,11 @@ int loop_run(struct loop *l);
 int loop_once(struct loop *l, int timeout_ms);
 
 /* Adds fd for EPOLLIN|EPOLLOUT|EPOLLRDHUP|EPOLLET, for its life: there is no modify. Removal is
- * by close(). -1 with errno. */
+ * by close() of a descriptor that is ours alone. -1 with errno. */
 int loop_add(struct loop *l, int fd, struct watch *w);
+/* Takes fd out, for one that other processes hold open too: closing our copy would leave it in the
+ * set. Its events left in this batch are dropped. */
+void loop_remove(struct loop *l, int fd, const struct watch *w);
 /* For a watch that is freed without loop_bury: its events of this batch are forgotten. Its fd is
  * the caller's to close. */
 void loop_forget(struct loop *l, const struct watch *w);
