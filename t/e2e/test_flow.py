@@ -276,9 +276,6 @@ def test_worker_memory_returns_after_load(rpd, origin):
             client.close()
         d.wait_stats(lambda s: s["listeners"]["web"]["connections_active"] == 0)
         return memory(pid)
-    burst()
-    first = burst()
-    for _ in range(5):
-        last = burst()
-    assert last - first < 256 << 10
+    sizes = [burst() for _ in range(12)]  # pools keep some of what the worst burst took
+    assert min(sizes[8:]) - max(sizes[:4]) < 128 << 10, sizes
     assert d.worker_total("buffers") == 0
