@@ -45,7 +45,8 @@ static inline void end(void)
     peer = -1;
 }
 
-static inline void send_head(const char *method, enum http_method id, enum body_kind body, uint64_t n)
+static inline void send_head(const char *method, enum http_method id, enum body_kind body,
+                             uint64_t n)
 {
     struct head h;
 

@@ -90,8 +90,11 @@ static void on_readable(struct conn *c)
         return;
     }
     n = conn_read(c, g->in, BUF_SIZE);
-    if (n < 0 && errno == EAGAIN)
+    if (n < 0 && errno == EAGAIN) {
+        if (g->in->len == 0)
+            buf_put(&g->in);
         return;
+    }
     if (n <= 0) {
         refuse(c);
         return;

@@ -91,6 +91,22 @@ static void count(const struct session *s, enum end_reason why)
 
 /* ---- ending ---- */
 
+static void client_gone(void *listener)
+{
+    front_closed(listener);
+}
+
+/* What a server said before it broke off is still delivered. */
+static void close_client(struct session *s, enum end_reason why)
+{
+    if (why == END_SERVER_RESET && s->client->out.bytes > 0) {
+        conn_linger(&s->client, client_gone, s->listener);
+        return;
+    }
+    conn_close(&s->client);
+    front_closed(s->listener);
+}
+
 static void session_end(struct session *s, enum end_reason why)
 {
     struct up_result result = { .why = why,
@@ -99,12 +115,11 @@ static void session_end(struct session *s, enum end_reason why)
     log_line(s, why);
     count(s, why);
     conn_close(&s->server);
-    conn_close(&s->client);
     up_end(&s->up, &result);
     buf_put(&s->first);
     list_remove(&s->link);
     generation_unref(&s->generation);
-    front_closed(s->listener);
+    close_client(s, why);
     free(s->server_name);
     free(s);
 }

@@ -305,7 +305,7 @@ static void canned(struct exchange *x)
         return;
     }
     x->state = X_DRAINING;
-    x->stream.down->ops->grant(x->stream.down, DRAIN_MAX);
+    x->stream.down->ops->grant(x->stream.down, DRAIN_MAX + 1); /* one more says: too much */
 }
 
 static void spool_begin(struct exchange *x)
@@ -436,6 +436,11 @@ static void on_response_head(struct exchange *x, struct head *h)
         on_interim(x, h);
         return;
     }
+    /* RFC 9110 7.8: what would follow is still the request's. */
+    if (h->status == 101 && !x->is_request_done) {
+        fail(x, END_BAD_RESPONSE);
+        return;
+    }
     x->status = h->status;
     x->response_us = x->proxy->loop.now_us - x->sent_us;
     if (!via_add(h) || !exchange_rules(x, &x->route->response_header, &h->fields)) {
@@ -487,7 +492,7 @@ static void on_request_data(struct exchange *x, struct buf *b)
     } else if (x->state == X_DRAINING) {
         buf_put(&b);
         x->drained += n;
-        if (x->drained >= DRAIN_MAX)
+        if (x->drained > DRAIN_MAX)
             answer_canned(x);
     } else if (up) {
         x->is_body_sent = true;
@@ -514,6 +519,7 @@ static void on_request_end(struct exchange *x, const struct fields *trailers)
     if (x->state == X_SPOOLING) {
         h->body = BODY_LENGTH;
         h->content_length = x->spool->size;
+        fields_remove(&h->fields, FIELD_TRAILER); /* they are not kept */
         forward(x, x->backend);
     } else if (x->state == X_DRAINING) {
         answer_canned(x);
@@ -535,7 +541,7 @@ static void on_credit(struct stream *st, struct side *s, uint64_t bytes)
     struct exchange *x = exchange_of(st);
     struct side *other = s == st->down ? st->up : st->down;
 
-    if (s == st->up && x->spool) {
+    if (s == st->up && x->spool && x->state != X_TUNNELLING) {
         x->unsent -= bytes;
         pump_spool(x);
     } else if (other) {
@@ -566,14 +572,15 @@ static void on_bad(struct stream *st, struct side *s, enum end_reason why)
     fail(x, why);
 }
 
-/* A kept connection that the server had closed meanwhile, and what can safely be said again. */
+/* A kept connection that the server had closed meanwhile, and what can safely be said again: not
+ * a body that is still coming in, for nobody keeps what came while there is no server. */
 static bool retry_on_new(struct exchange *x, enum end_reason why)
 {
-    bool is_safe = method_is_idempotent(x->stream.request.method) && !x->is_body_sent &&
-                   (x->is_request_done || x->stream.request.body == BODY_NONE || x->is_granted);
+    bool is_safe = method_is_idempotent(x->stream.request.method) ||
+                   x->h1_up.side.wire_out == 0;
 
-    if (x->state != X_FORWARDING || !is_safe || !h1_up_died_idle(&x->h1_up) ||
-        (why != END_SERVER_CLOSED && why != END_SERVER_RESET))
+    if (x->state != X_FORWARDING || !is_safe || !x->is_request_done || x->is_body_sent ||
+        !h1_up_died_idle(&x->h1_up))
         return false;
     return up_again(&x->up, why, true);
 }
