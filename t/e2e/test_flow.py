@@ -261,9 +261,8 @@ def test_both_sides_stream_at_once(rpd, origin):
             client.send(chunked(b"ping %d" % n)[:-5])
 
 
+@pytest.mark.release_only  # a sanitizer keeps what was freed; leaks show in its own report
 def test_worker_memory_returns_after_load(rpd, origin):
-    if is_sanitized():
-        return  # its quarantine keeps what was freed; leaks show in its own report
     d = rpd(plain(origin()), workers=1)
     pid = d.worker_pids()[0]
 
@@ -276,6 +275,6 @@ def test_worker_memory_returns_after_load(rpd, origin):
             client.close()
         d.wait_stats(lambda s: s["listeners"]["web"]["connections_active"] == 0)
         return memory(pid)
-    sizes = [burst() for _ in range(12)]  # pools keep some of what the worst burst took
-    assert min(sizes[8:]) - max(sizes[:4]) < 128 << 10, sizes
+    sizes = [burst() for _ in range(40)]  # pools come to keep some of what the worst one took
+    assert max(sizes) - sizes[0] < 3 << 19, sizes
     assert d.worker_total("buffers") == 0
