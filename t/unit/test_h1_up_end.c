@@ -84,17 +84,13 @@ END_TEST
 /* However often the reader is slow: what is on its way never grows above the credit. */
 START_TEST(a_tunnel_holds_to_its_credit)
 {
-    size_t sent = 0;
-
     begin_tunnel("x");
     UNTIL(f.got_n == 1);
     f.gives_back = false;
     ck_assert_int_eq(fd_nonblock(peer), 0);
     for (unsigned round = 0; round < 50; round++) {
-        ssize_t n;
-
-        while ((n = write(peer, big, 100000)) > 0)
-            sent += (size_t)n;
+        while (write(peer, big, 100000) > 0)
+            continue;
         while (f.got_n < f.granted)
             ck_assert_int_eq(loop_once(&loop, 1), 0);
         spin(5);
