@@ -136,9 +136,12 @@ class Daemon(Site):
                 return
             except StartError as error:
                 if not left or "in use" not in str(error):
-                    self.kill_all()
+                    self.remove()
                     raise
                 self.ports.clear()
+            except BaseException:
+                self.kill_all()
+                raise
 
     # ---- life ----
 
