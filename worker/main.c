@@ -1,5 +1,5 @@
 /* A worker: gets sockets and generations from the master, accepts, and leaves the rest to proxy/.
- * Its root is struct worker; the master's side of the conversation is in master/spawn.c. */
+ * Its root is struct worker; the master's side of the conversation is in master/worker.c. */
 #include "common/core/role.h"
 
 #include <assert.h>
