@@ -113,7 +113,7 @@ $(BUILD)/rpd.ini: $(BUILD)/rpd
 	$(Q)$< --help-config=sample >$@.new && mv $@.new $@
 
 run: deps-run
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) all
 	$(Q)t/demo/run $(BUILD)
 
 deps-run deps-check: deps-%:
