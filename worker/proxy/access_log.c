@@ -270,7 +270,11 @@ void access_log_line(struct access_log *l, const struct conf_log_format_value *f
     size_t max = line_max(l) - 1, n;
     struct vars cut = *v;
 
-    if (!l->buf && !(l->buf = malloc(ACCESS_LOG_BUFFER))) {
+    if (!l->buf) {
+        l->buf = malloc(ACCESS_LOG_BUFFER);
+        l->n = 0;
+    }
+    if (!l->buf) {
         stat_inc(l->dropped);
         return;
     }

@@ -21,7 +21,7 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .scheme = x->forwarded.scheme,
         .request_id = x->forwarded.request_id,
         .listener = slice_str(x->listener->name),
-        .route = x->route_stats ? slice_str(x->route->name) : SLICE_NONE,
+        .route = x->route ? slice_str(x->route->name) : SLICE_NONE, /* "" for default_backend */
         .backend = text_or_none(x->backend_name),
         .server = text_or_none(x->server_name),
         .status = x->status,

@@ -35,7 +35,8 @@ def unindent(text):
     lines = [line.rstrip() for line in text.strip("\n").splitlines()]
     first = next((line for line in lines if line.strip()), "")
     margin = len(first) - len(first.lstrip())
-    return "\n".join(line[margin:] if line[:margin].strip() == "" else line for line in lines) + "\n"
+    return "".join((line[margin:] if line[:margin].strip() == "" else line) + "\n"
+                   for line in lines)
 
 
 def plain(*origins, listener="", route="", backend="", options=""):

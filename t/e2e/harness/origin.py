@@ -64,7 +64,8 @@ class Origin:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
             self.port = self.sock.getsockname()[1]
-            self.addr = f"127.0.0.1:{self.port}" if family == socket.AF_INET else f"[::1]:{self.port}"
+            host = "127.0.0.1" if family == socket.AF_INET else "[::1]"
+            self.addr = f"{host}:{self.port}"
         self.sock.listen(backlog)
         self.is_closing = False
         threading.Thread(target=self._accept, daemon=True).start()
