@@ -136,8 +136,8 @@ START_TEST(resets_end_both)
     close(s);
     c = connect_client();
     s = accept_at(0);
-    say(s, "what was said before");
-    spin(1);
+    UNTIL(STATS_SLOT(seg, server, "b/s0", 0)->connections_total == 2);
+    say(s, "what was said before"); /* and not read yet */
     reset_fd(s);
     expect(c, "what was said before");
     ck_assert_int_le(ends(c), 0);
