@@ -53,6 +53,25 @@ static inline bool slice_istarts(struct slice s, struct slice prefix)
     return s.n >= prefix.n && slice_ieq_bytes(s.p, prefix.p, prefix.n);
 }
 
+/* Copies to `at`, returns where the copy ends. Most texts are short: those need no call. */
+static inline char *slice_put(char *at, struct slice s)
+{
+    if (s.n > 16) {
+        memcpy(at, s.p, s.n);
+    } else if (s.n >= 8) {
+        memcpy(at, s.p, 8);
+        memcpy(at + s.n - 8, s.p + s.n - 8, 8);
+    } else if (s.n >= 4) {
+        memcpy(at, s.p, 4);
+        memcpy(at + s.n - 4, s.p + s.n - 4, 4);
+    } else if (s.n > 0) {
+        at[0] = s.p[0];
+        at[s.n / 2] = s.p[s.n / 2];
+        at[s.n - 1] = s.p[s.n - 1];
+    }
+    return at + s.n;
+}
+
 bool slice_ends(struct slice s, struct slice suffix);
 /* memcmp order, the shorter first on a tie; for qsort and bsearch. */
 int slice_cmp(struct slice a, struct slice b);

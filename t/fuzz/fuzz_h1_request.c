@@ -45,7 +45,6 @@ static void read_back(const struct head *h)
 {
     struct slice bytes = rewrite(h);
     struct h1_scan scan = { 0 };
-    llhttp_t parser;
     struct head again;
     size_t used;
 
@@ -53,7 +52,7 @@ static void read_back(const struct head *h)
     head_init(&again, &arena);
     if (h->authority.n == 0)
         return; /* HTTP/1.0 without Host: the proxy names one */
-    FUZZ_CHECK(h1_parse_request(&parser, bytes, &again) == END_OK);
+    FUZZ_CHECK(h1_parse_request(bytes, &again) == END_OK);
     FUZZ_CHECK(slice_eq(again.method_text, h->method_text) && again.method == h->method);
     FUZZ_CHECK(slice_eq(again.path, h->path) && slice_eq(again.authority, h->authority));
     FUZZ_CHECK(again.body == h->body && again.content_length == h->content_length);
@@ -66,7 +65,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice bytes = fuzz_exact(data, size);
     struct h1_scan scan = { 0 };
-    llhttp_t parser;
     struct head h;
     size_t used;
 
@@ -75,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_pool_init(&pool, 4, 0, 0);
         arena_init(&arena, NULL);
         head_init(&h, &arena);
-        if (h1_parse_request(&parser, slice_of(bytes.p, used), &h) == END_OK)
+        if (h1_parse_request(slice_of(bytes.p, used), &h) == END_OK)
             read_back(&h);
         arena_reset(&arena);
         FUZZ_CHECK(pool.used == 0);

@@ -27,13 +27,12 @@ static void read_back(const struct head *h, enum http_method method)
     enum h1_framing framing = h1_framing_response(h, method, 1);
     struct slice bytes = rewrite(h, framing);
     struct h1_scan scan = { 0 };
-    llhttp_t parser;
     struct head again;
     size_t used;
 
     FUZZ_CHECK(h1_scan(&scan, bytes, &used) == H1_SCAN_DONE && used == bytes.n);
     head_init(&again, &arena);
-    FUZZ_CHECK(h1_parse_response(&parser, bytes, &again, method) == END_OK);
+    FUZZ_CHECK(h1_parse_response(bytes, &again, method) == END_OK);
     FUZZ_CHECK(again.status == h->status && slice_eq(again.upgrade, h->upgrade));
     FUZZ_CHECK(again.body == (h->body == BODY_CLOSE ? BODY_CHUNKED : h->body));
     FUZZ_CHECK(again.has_length == h->has_length && again.content_length == h->content_length);
@@ -47,7 +46,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum http_method method = size > 0 && data[0] % 2 ? METHOD_HEAD : METHOD_GET;
     struct slice bytes = fuzz_exact(size > 0 ? data + 1 : data, size > 0 ? size - 1 : 0);
     struct h1_scan scan = { 0 };
-    llhttp_t parser;
     struct head h;
     size_t used;
 
@@ -56,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_pool_init(&pool, 4, 0, 0);
         arena_init(&arena, NULL);
         head_init(&h, &arena);
-        if (h1_parse_response(&parser, slice_of(bytes.p, used), &h, method) == END_OK)
+        if (h1_parse_response(slice_of(bytes.p, used), &h, method) == END_OK)
             read_back(&h, method);
         arena_reset(&arena);
         FUZZ_CHECK(pool.used == 0);

@@ -264,6 +264,7 @@ START_TEST(memory_that_ends_is_told)
     ck_assert_ptr_nonnull(arena_alloc(&small, 4064));
     ck_assert(!forwarded_read(&fw, &head, &peer, &trusted, &ids, &small));
     fw.request_id = SLICE("x");
+    fw.id_line = SLICE_NONE;
     ck_assert(!forwarded_write(&fw, &head, &peer, &small));
     arena_reset(&small);
     arena_pool_fini(&pool);

@@ -1,6 +1,6 @@
 /* HTTP/1 wire format (RFC 9112): bytes to heads and bodies and back; no connection, no timer.
- * What is ambiguous is refused (RFC 9112 2.2, 3, 5, 6.3, 11.2). llhttp parses; line discipline
- * (CRLF only, no obs-fold, no NUL) is checked before it sees a byte. */
+ * What is ambiguous is refused (RFC 9112 2.2, 3, 5, 6.3, 11.2). Heads and trailers are read here,
+ * chunk framing by llhttp; line discipline (CRLF only, no obs-fold, no NUL) is checked first. */
 #ifndef RPD_HTTP_H1_H
 #define RPD_HTTP_H1_H
 
@@ -26,13 +26,12 @@ enum h1_scanned h1_scan(struct h1_scan *s, struct slice bytes, size_t *used);
 /* ---- heads (h1_parse.c) ---- */
 
 /* `bytes` is a whole head ending in the empty line, as h1_scan let it pass; the head's slices
- * point into it, h->fields grows in its arena (head_init). The parser is left so that h1_body can
- * go on with a chunked body. END_OK, or why not. Upgrades of a request to HTTP itself (h2c) are
- * not seen. */
-enum end_reason h1_parse_request(llhttp_t *parser, struct slice bytes, struct head *h);
+ * point into it, h->fields grows in its arena (head_init). END_OK, or why not. Upgrades of a
+ * request to HTTP itself (h2c) are not seen. */
+enum end_reason h1_parse_request(struct slice bytes, struct head *h);
 /* request_method decides on the framing (HEAD). END_OK, BAD_RESPONSE, RESPONSE_HEADER_TOO_LARGE
  * (too many fields) or EXHAUSTED. */
-enum end_reason h1_parse_response(llhttp_t *parser, struct slice bytes, struct head *h,
+enum end_reason h1_parse_response(struct slice bytes, struct head *h,
                                   enum http_method request_method);
 
 /* ---- bodies, received (h1_body.c) ---- */
@@ -54,6 +53,7 @@ struct h1_body {
     bool is_last;          /* the last chunk's header was read */
     bool is_done;
 };
+/* The parser is used for BODY_CHUNKED alone, and has to live as long as the body. */
 void h1_body_init(struct h1_body *b, const struct head *h, llhttp_t *parser, struct arena *arena,
                   size_t trailer_max);
 /* Decodes the bytes of `in` (a memory buf), payload at most `max` bytes. Chunked payload is moved

@@ -1,7 +1,8 @@
 /* Bodies as they come off the wire: counted, chunked or until the connection ends. llhttp reads
- * the chunk headers and trailers; payload is moved together in the buf it came in. Called by the
- * codecs for both sides; reads and writes no connection. */
+ * the chunk headers; payload is moved together in the buf it came in. Called by the codecs for both
+ * sides; reads and writes no connection. */
 #include "worker/http/h1.h"
+#include "worker/http/h1_field.h"
 
 #include <assert.h>
 
@@ -10,15 +11,6 @@
 #define WASTE_MAX 16384       /* of chunk headers beyond need, besides as much as payload */
 #define TRAILERS_MAX 256      /* fields */
 #define TRAILER_BUF_MIN 64
-
-/* Trailers being parsed, in one piece. */
-struct trailer_parse {
-    struct h1_body *body;
-    struct slice name, value;
-    uint32_t count;
-    enum end_reason why;
-    bool is_complete;
-};
 
 /* ---- llhttp's callbacks ---- */
 
@@ -29,73 +21,19 @@ static int on_chunk_header(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-static void extend(struct slice *s, const char *at, size_t n)
+static const llhttp_settings_t chunk_settings = { .on_chunk_header = on_chunk_header };
+
+/* llhttp comes to chunks by way of a head only. */
+static void chunks_begin(llhttp_t *parser)
 {
-    if (!s->p)
-        s->p = at;
-    s->n = (size_t)(at - s->p) + n;
+    static const struct slice head = SLICE_INIT("PUT / HTTP/1.1\r\n"
+                                                "Transfer-Encoding: chunked\r\n\r\n");
+    llhttp_errno_t err;
+
+    llhttp_init(parser, HTTP_REQUEST, &chunk_settings);
+    err = llhttp_execute(parser, head.p, head.n);
+    assert(err == HPE_OK);
 }
-
-static int on_trailer_name(llhttp_t *parser, const char *at, size_t n)
-{
-    struct trailer_parse *t = parser->data;
-
-    extend(&t->name, at, n);
-    return HPE_OK;
-}
-
-static int on_trailer_value(llhttp_t *parser, const char *at, size_t n)
-{
-    struct trailer_parse *t = parser->data;
-
-    extend(&t->value, at, n);
-    return HPE_OK;
-}
-
-static enum end_reason add_trailer(struct trailer_parse *t)
-{
-    struct h1_body *b = t->body;
-    enum field_id id = field_lookup(t->name);
-
-    if (t->name.n == 0) /* llhttp lets it pass */
-        return END_BAD_FRAMING;
-    if (++t->count > TRAILERS_MAX)
-        return END_HEADER_TOO_LARGE;
-    if (!field_may_trail(id))
-        return END_OK;
-    if (!b->trailers) {
-        b->trailers = arena_zalloc(b->arena, sizeof *b->trailers);
-        if (!b->trailers)
-            return END_EXHAUSTED;
-        b->trailers->arena = b->arena;
-    }
-    return fields_add(b->trailers, id, t->name, slice_trim(t->value)) ? END_OK : END_EXHAUSTED;
-}
-
-static int on_trailer_complete(llhttp_t *parser)
-{
-    struct trailer_parse *t = parser->data;
-
-    t->why = add_trailer(t);
-    t->name = t->value = SLICE_NONE;
-    return t->why == END_OK ? HPE_OK : HPE_USER;
-}
-
-static int on_message_complete(llhttp_t *parser)
-{
-    struct trailer_parse *t = parser->data;
-
-    t->is_complete = true;
-    return HPE_PAUSED;
-}
-
-static const llhttp_settings_t body_settings = {
-    .on_chunk_header = on_chunk_header,
-    .on_header_field = on_trailer_name,
-    .on_header_value = on_trailer_value,
-    .on_header_value_complete = on_trailer_complete,
-    .on_message_complete = on_message_complete,
-};
 
 void h1_body_init(struct h1_body *b, const struct head *h, llhttp_t *parser, struct arena *arena,
                   size_t trailer_max)
@@ -114,9 +52,7 @@ void h1_body_init(struct h1_body *b, const struct head *h, llhttp_t *parser, str
         b->is_done = b->left == 0;
         break;
     case BODY_CHUNKED:
-        /* llhttp does not write to its settings, but takes them as void *. */
-        parser->settings = (void *)(uintptr_t)&body_settings;
-        parser->data = NULL;
+        chunks_begin(parser);
         break;
     case BODY_CLOSE:
         break;
@@ -231,20 +167,42 @@ static bool grow_trailers(struct h1_body *b, uint32_t n)
     return true;
 }
 
-static enum end_reason parse_trailers(struct h1_body *b, struct slice section)
+static enum end_reason add_trailer(struct h1_body *b, const struct field *f)
 {
-    struct trailer_parse t = { .body = b };
-
-    b->parser->data = &t;
-    (void)llhttp_execute(b->parser, section.p, section.n);
-    b->parser->data = NULL;
-    if (t.why != END_OK)
-        return t.why;
-    b->is_done = t.is_complete;
-    return t.is_complete ? END_OK : END_BAD_FRAMING;
+    if (!field_may_trail(f->id))
+        return END_OK;
+    if (!b->trailers) {
+        b->trailers = arena_zalloc(b->arena, sizeof *b->trailers);
+        if (!b->trailers)
+            return END_EXHAUSTED;
+        b->trailers->arena = b->arena;
+    }
+    return fields_add(b->trailers, f->id, f->name, f->value) ? END_OK : END_EXHAUSTED;
 }
 
-/* Gathers the trailer section until it is whole, for llhttp has no line discipline. */
+/* The section whole, with its empty line. */
+static enum end_reason parse_trailers(struct h1_body *b, struct slice section)
+{
+    const char *at = section.p, *end = section.p + section.n - 2;
+
+    for (unsigned count = 0; at != end; count++) {
+        struct field f;
+        enum end_reason why;
+
+        at = h1_field_read(at, end, &f);
+        if (!at)
+            return END_BAD_FRAMING;
+        if (count == TRAILERS_MAX)
+            return END_HEADER_TOO_LARGE;
+        why = add_trailer(b, &f);
+        if (why != END_OK)
+            return why;
+    }
+    b->is_done = true;
+    return END_OK;
+}
+
+/* Gathers the trailer section until it is whole. */
 static enum end_reason read_trailers(struct h1_body *b, struct slice bytes, uint32_t *used)
 {
     size_t n;

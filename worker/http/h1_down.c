@@ -213,7 +213,7 @@ static void on_request(struct h1_down *d, struct slice bytes)
     head_init(h, &st->arena);
     d->ex = bytes.p ? arena_alloc(&st->arena, sizeof *d->ex) : NULL;
     if (d->ex)
-        why = h1_parse_request(&d->ex->parser, bytes, h);
+        why = h1_parse_request(bytes, h);
     if (why == END_OK && bytes.n > max_head)
         why = slice_find(bytes, '\n') >= max_head ? END_URI_TOO_LONG : END_HEADER_TOO_LARGE;
     if (why == END_OK && max_body && h->body == BODY_LENGTH && h->content_length > max_body)

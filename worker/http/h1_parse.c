@@ -1,45 +1,37 @@
-/* Heads of HTTP/1 messages: llhttp finds the parts, this file holds them to RFC 9110 and 9112 and
- * makes a neutral head of them, without framing and hop-by-hop fields. Called by the codecs with
- * heads that h1_scan let pass; reads no body. */
+/* Heads of HTTP/1 messages: start lines, and what a head's fields mean, held to RFC 9110 and 9112.
+ * Makes a neutral head without framing and hop-by-hop fields. Called by the codecs with heads that
+ * h1_scan let pass; reads no body. */
 #include "worker/http/h1.h"
+#include "worker/http/h1_field.h"
 
 #define FIELDS_MAX 256
 #define OPTIONS_MAX 64 /* of Connection: each costs a walk over the fields */
 #define VERSION_LEN 8  /* HTTP/1.1 */
+#define METHOD_MAX 64
 
 /* What a head's fields said, until the last of them is known. */
 struct parse {
     struct head *head;
     struct slice bytes;
     struct slice target;
-    struct slice name, value; /* of the field being read */
     struct slice host, upgrade;
     uint64_t length;
     enum end_reason why; /* set: refused */
     enum http_method request_method;
-    uint32_t count; /* of fields, as they came */
     uint32_t hosts, lengths, upgrades;
     uint32_t coding_fields, codings; /* Transfer-Encoding: fields, and items in them */
     uint32_t chunked;                /* of these "chunked" */
     bool is_request;
-    bool is_complete;
     bool is_chunked_last;
     bool has_connection;
     bool has_close, has_keep_alive, has_upgrade;
 };
 
-/* llhttp's code for "do not go on". */
-static int refuse(struct parse *p, enum end_reason why)
-{
-    p->why = why;
-    return HPE_USER;
-}
-
 /* ---- fields ---- */
 
-static void see_codings(struct parse *p)
+static void see_codings(struct parse *p, struct slice rest)
 {
-    struct slice rest = p->value, item;
+    struct slice item;
 
     p->coding_fields++;
     while (slice_next_item(&rest, &item)) {
@@ -49,69 +41,86 @@ static void see_codings(struct parse *p)
     }
 }
 
-static void see_te(struct parse *p)
+static void see_te(struct parse *p, struct slice rest)
 {
-    struct slice rest = p->value, item;
+    struct slice item;
 
     while (slice_next_item(&rest, &item))
         if (slice_ieq(item, SLICE("trailers")))
             p->head->te_trailers = p->is_request;
 }
 
-static bool see_length(struct parse *p)
+static bool see_length(struct parse *p, struct slice value)
 {
     p->lengths++;
-    return slice_u64(p->value, &p->length) && p->length <= INT64_MAX;
+    return slice_u64(value, &p->length) && p->length <= INT64_MAX;
 }
 
+/* Those that see_field has something to do with. */
+#define BIT(id) (UINT64_C(1) << FIELD_##id)
+static const uint64_t looked_at =
+    BIT(HOST) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(UPGRADE) | BIT(TE) |
+    BIT(CONNECTION) | BIT(KEEP_ALIVE) | BIT(PROXY_CONNECTION) | BIT(PROXY_AUTHENTICATE) |
+    BIT(PROXY_AUTHORIZATION) | BIT(HTTP2_SETTINGS);
+#undef BIT
+
 /* Takes note of a field; whether it stays in the head. */
-static bool see_field(struct parse *p, enum field_id id)
+static bool see_field(struct parse *p, const struct field *f)
 {
-    switch ((int)id) {
+    switch ((int)f->id) {
     case FIELD_HOST:
         p->hosts++;
-        p->host = p->value;
+        p->host = f->value;
         return !p->is_request;
     case FIELD_CONTENT_LENGTH:
-        if (!see_length(p))
+        if (!see_length(p, f->value))
             p->why = END_BAD_FRAMING;
         return false;
     case FIELD_TRANSFER_ENCODING:
-        see_codings(p);
+        see_codings(p, f->value);
         return false;
     case FIELD_UPGRADE:
         p->upgrades++;
-        p->upgrade = p->value;
+        p->upgrade = f->value;
         return false;
     case FIELD_TE:
-        see_te(p);
+        see_te(p, f->value);
         return false;
     case FIELD_CONNECTION:
         p->has_connection = true;
         return true; /* until it was read: it may name fields that come later */
-    case FIELD_KEEP_ALIVE:
-    case FIELD_PROXY_CONNECTION:
-    case FIELD_PROXY_AUTHENTICATE:
-    case FIELD_PROXY_AUTHORIZATION:
-    case FIELD_HTTP2_SETTINGS:
+    default: /* the rest of looked_at */
         return false;
-    default:
-        return true;
     }
 }
 
-static int field_complete(struct parse *p)
+static enum end_reason nonsense(const struct parse *p)
 {
-    enum field_id id = field_lookup(p->name);
+    return p->is_request ? END_BAD_REQUEST : END_BAD_RESPONSE;
+}
 
-    if (++p->count > FIELDS_MAX)
-        return refuse(p, p->is_request ? END_HEADER_TOO_LARGE : END_RESPONSE_HEADER_TOO_LARGE);
-    if (p->name.n == 0) /* llhttp lets it pass */
-        return refuse(p, END_BAD_REQUEST);
-    p->value = slice_trim(p->value);
-    if (see_field(p, id) && !fields_add(&p->head->fields, id, p->name, p->value))
-        return refuse(p, END_EXHAUSTED);
-    return p->why == END_OK ? HPE_OK : HPE_USER;
+/* From `at` to the empty line, which has to be the end. */
+static enum end_reason read_fields(struct parse *p, const char *at)
+{
+    const char *end = p->bytes.p + p->bytes.n;
+    struct fields *fields = &p->head->fields;
+
+    for (unsigned count = 0; at != end && *at != '\r'; count++) {
+        struct field *f = fields_reserve(fields);
+
+        if (!f)
+            return END_EXHAUSTED;
+        at = h1_field_read(at, end, f);
+        if (!at)
+            return nonsense(p);
+        if (count == FIELDS_MAX)
+            return p->is_request ? END_HEADER_TOO_LARGE : END_RESPONSE_HEADER_TOO_LARGE;
+        if (!(looked_at >> f->id & 1) || see_field(p, f))
+            fields_commit(fields);
+        if (p->why != END_OK)
+            return p->why;
+    }
+    return end - at == 2 && at[1] == '\n' ? END_OK : nonsense(p);
 }
 
 /* The field that a connection option names goes, unless it is one that is known to be meant for
@@ -210,32 +219,31 @@ static void drop_trailer(struct head *h)
 
 /* ---- requests ---- */
 
-static enum http_method method_of(uint8_t llhttp_method)
+static enum http_method method_of(struct slice s)
 {
-    switch (llhttp_method) {
-    case HTTP_GET: return METHOD_GET;
-    case HTTP_HEAD: return METHOD_HEAD;
-    case HTTP_POST: return METHOD_POST;
-    case HTTP_PUT: return METHOD_PUT;
-    case HTTP_DELETE: return METHOD_DELETE;
-    case HTTP_CONNECT: return METHOD_CONNECT;
-    case HTTP_OPTIONS: return METHOD_OPTIONS;
-    case HTTP_TRACE: return METHOD_TRACE;
-    case HTTP_PATCH: return METHOD_PATCH;
-    default: return METHOD_OTHER;
-    }
+    static const struct slice known[] = {
+        [METHOD_GET] = SLICE_INIT("GET"),         [METHOD_HEAD] = SLICE_INIT("HEAD"),
+        [METHOD_POST] = SLICE_INIT("POST"),       [METHOD_PUT] = SLICE_INIT("PUT"),
+        [METHOD_DELETE] = SLICE_INIT("DELETE"),   [METHOD_CONNECT] = SLICE_INIT("CONNECT"),
+        [METHOD_OPTIONS] = SLICE_INIT("OPTIONS"), [METHOD_TRACE] = SLICE_INIT("TRACE"),
+        [METHOD_PATCH] = SLICE_INIT("PATCH"),
+    };
+
+    for (unsigned i = METHOD_GET; i < sizeof known / sizeof known[0]; i++)
+        if (slice_eq(s, known[i]))
+            return (enum http_method)i;
+    return METHOD_OTHER;
 }
 
-/* llhttp skips what it should not in a request line: the parts must lie exactly one blank apart
- * and the version be HTTP's. */
-static bool line_is_exact(const struct parse *p)
+/* HTTP/DIGITS.DIGITS */
+static bool is_version(struct slice s)
 {
-    struct slice method = p->head->method_text, target = p->target;
-    const char *version = target.p + target.n + 1, *end = p->bytes.p + p->bytes.n;
+    struct slice rest = s;
+    struct slice name = slice_cut(&rest, '/'), major = slice_cut(&rest, '.');
+    uint64_t number;
 
-    return method.p == p->bytes.p && target.n > 0 && target.p == method.p + method.n + 1 &&
-           target.p[-1] == ' ' && version[-1] == ' ' && end - version > VERSION_LEN &&
-           memcmp(version, "HTTP/", 5) == 0 && version[VERSION_LEN] == '\r';
+    return slice_eq(name, SLICE("HTTP")) && slice_u64(major, &number) &&
+           slice_u64(rest, &number);
 }
 
 /* RFC 9112 3.2: visible ASCII, and no fragment. */
@@ -245,6 +253,29 @@ static bool target_is_clean(struct slice s)
         if (s.p[i] <= ' ' || s.p[i] >= 0x7f || s.p[i] == '#')
             return false;
     return true;
+}
+
+/* method SP request-target SP HTTP-version (RFC 9112 3), one blank each. `line` is without CRLF. */
+static enum end_reason read_request_line(struct parse *p, struct slice line)
+{
+    struct head *h = p->head;
+    struct slice version;
+
+    h->method_text = slice_cut(&line, ' ');
+    p->target = slice_cut(&line, ' ');
+    version = line;
+    if (h->method_text.n > METHOD_MAX || !slice_is_token(h->method_text) || p->target.n == 0 ||
+        !target_is_clean(p->target))
+        return END_BAD_REQUEST;
+    h->method = method_of(h->method_text);
+    if (version.n == VERSION_LEN && memcmp(version.p, "HTTP/1.", VERSION_LEN - 1) == 0 &&
+        (version.p[VERSION_LEN - 1] == '1' || version.p[VERSION_LEN - 1] == '0')) {
+        h->minor = version.p[VERSION_LEN - 1] == '1';
+        return END_OK;
+    }
+    /* Without one it is HTTP/0.9's. */
+    return is_version(version) || (!version.p && p->target.p[0] == '/') ? END_BAD_VERSION
+                                                                        : END_BAD_REQUEST;
 }
 
 /* The path of an absolute-form target that has none (RFC 9112 3.2.1, 3.2.4). */
@@ -344,17 +375,11 @@ static void read_expect(struct head *h)
                               (h->body == BODY_LENGTH && h->content_length > 0);
 }
 
-static enum end_reason finish_request(struct parse *p, const llhttp_t *parser)
+static enum end_reason finish_request(struct parse *p)
 {
     struct head *h = p->head;
     enum end_reason why;
 
-    h->method = method_of(parser->method);
-    h->minor = parser->http_minor;
-    if (parser->http_major != 1)
-        return END_BAD_VERSION;
-    if (!line_is_exact(p))
-        return END_BAD_REQUEST;
     if (h->method == METHOD_CONNECT)
         return END_BAD_METHOD;
     if ((why = read_target(p)) != END_OK || (why = read_host(p)) != END_OK ||
@@ -371,24 +396,28 @@ static enum end_reason finish_request(struct parse *p, const llhttp_t *parser)
 
 /* ---- responses ---- */
 
-/* "HTTP/1.1 200" and then a blank or the end; the reason without control bytes. */
-static bool status_line_is_exact(const struct parse *p)
+/* HTTP-version SP 3DIGIT [SP reason] (RFC 9112 4): the blank behind the digits may be missing. */
+static bool read_status_line(struct parse *p, struct slice line)
 {
-    const char *line = p->bytes.p;
-    struct slice reason = p->head->reason;
+    struct head *h = p->head;
+    const char *at = line.p + VERSION_LEN + 1, *end = line.p + line.n;
 
-    if (p->bytes.n < VERSION_LEN + 6 || memcmp(line, "HTTP/1.", 7) != 0 ||
-        line[VERSION_LEN] != ' ')
+    if (line.n < VERSION_LEN + 4 || memcmp(line.p, "HTTP/1.", VERSION_LEN - 1) != 0 ||
+        (at[-2] != '1' && at[-2] != '0') || at[-1] != ' ')
         return false;
-    for (int i = VERSION_LEN + 1; i < VERSION_LEN + 4; i++)
-        if (line[i] < '0' || line[i] > '9')
+    h->minor = at[-2] == '1';
+    for (int i = 0; i < 3; i++) {
+        if (at[i] < '0' || at[i] > '9')
             return false;
-    if (line[VERSION_LEN + 4] != ' ' && line[VERSION_LEN + 4] != '\r')
-        return false;
-    for (size_t i = 0; i < reason.n; i++)
-        if (((unsigned char)reason.p[i] < ' ' && reason.p[i] != '\t') || reason.p[i] == 0x7f)
+        h->status = (uint16_t)(h->status * 10 + (at[i] - '0'));
+    }
+    at += 3;
+    if (at != end) {
+        if (*at++ != ' ')
             return false;
-    return true;
+        h->reason = slice_of(at, (size_t)(end - at));
+    }
+    return h->status >= 100 && h->status <= 599 && h1_text_end(at, end) == end;
 }
 
 /* RFC 9112 6.3 rules 1 and 2: what has no body whatever its fields say. */
@@ -420,15 +449,10 @@ static bool finish_upgrade(struct parse *p)
     return true;
 }
 
-static bool finish_response(struct parse *p, const llhttp_t *parser)
+static bool finish_response(struct parse *p)
 {
     struct head *h = p->head;
 
-    h->minor = parser->http_minor;
-    h->status = parser->status_code;
-    if (parser->http_major != 1 || h->status < 100 || h->status > 599 ||
-        !status_line_is_exact(p))
-        return false;
     if (read_framing(p, BODY_CLOSE) != END_OK || !finish_bodiless(p) ||
         read_connection(p) != END_OK || !finish_upgrade(p))
         return false;
@@ -437,161 +461,46 @@ static bool finish_response(struct parse *p, const llhttp_t *parser)
     return true;
 }
 
-/* ---- llhttp's callbacks: spans come whole, for the head is in one piece ---- */
+/* ---- both ---- */
 
-static struct parse *parse_of(llhttp_t *parser)
+/* The start line without its CRLF; *next is where the fields begin, NULL if no line ends. */
+static struct slice start_line(struct slice bytes, const char **next)
 {
-    return parser->data;
+    struct slice line = slice_of(bytes.p, slice_find(bytes, '\n'));
+
+    *next = NULL;
+    if (line.n == bytes.n || line.n == 0 || line.p[line.n - 1] != '\r')
+        return line;
+    *next = line.p + line.n + 1;
+    line.n--;
+    return line;
 }
 
-/* llhttp ends and begins a span anew at some places within a field. */
-static void extend(struct slice *s, const char *at, size_t n)
-{
-    if (!s->p)
-        s->p = at;
-    s->n = (size_t)(at - s->p) + n;
-}
-
-static int on_method(llhttp_t *parser, const char *at, size_t n)
-{
-    extend(&parse_of(parser)->head->method_text, at, n);
-    return HPE_OK;
-}
-
-static int on_url(llhttp_t *parser, const char *at, size_t n)
-{
-    extend(&parse_of(parser)->target, at, n);
-    return HPE_OK;
-}
-
-static int on_status(llhttp_t *parser, const char *at, size_t n)
-{
-    extend(&parse_of(parser)->head->reason, at, n);
-    return HPE_OK;
-}
-
-static int on_header_field(llhttp_t *parser, const char *at, size_t n)
-{
-    extend(&parse_of(parser)->name, at, n);
-    return HPE_OK;
-}
-
-static int on_header_value(llhttp_t *parser, const char *at, size_t n)
-{
-    extend(&parse_of(parser)->value, at, n);
-    return HPE_OK;
-}
-
-static int on_header_value_complete(llhttp_t *parser)
-{
-    struct parse *p = parse_of(parser);
-    int err = field_complete(p);
-
-    p->name = p->value = SLICE_NONE;
-    return err;
-}
-
-static int on_headers_complete(llhttp_t *parser)
-{
-    struct parse *p = parse_of(parser);
-
-    p->is_complete = true;
-    if (p->is_request)
-        p->why = finish_request(p, parser);
-    else if (!finish_response(p, parser))
-        p->why = END_BAD_RESPONSE;
-    if (p->why != END_OK || p->head->body != BODY_CHUNKED)
-        return HPE_PAUSED; /* llhttp is not asked again */
-    /* It goes on with the chunks, so it must have understood the same. */
-    return parser->flags & F_CHUNKED ? HPE_OK : refuse(p, END_BAD_CODING);
-}
-
-static const llhttp_settings_t head_settings = {
-    .on_method = on_method,
-    .on_url = on_url,
-    .on_status = on_status,
-    .on_header_field = on_header_field,
-    .on_header_value = on_header_value,
-    .on_header_value_complete = on_header_value_complete,
-    .on_headers_complete = on_headers_complete,
-};
-
-/* ---- why llhttp refused ---- */
-
-/* HTTP/DIGITS.DIGITS */
-static bool is_version(struct slice s)
-{
-    struct slice rest = s;
-    struct slice name = slice_cut(&rest, '/'), major = slice_cut(&rest, '.');
-    uint64_t number;
-
-    return slice_eq(name, SLICE("HTTP")) && slice_u64(major, &number) &&
-           slice_u64(rest, &number);
-}
-
-/* The request line is all right but for a method or version that we do not have. */
-static enum end_reason why_not_request(llhttp_errno_t err, struct slice bytes)
-{
-    struct slice line = slice_of(bytes.p, slice_find(bytes, '\r'));
-    struct slice method = slice_cut(&line, ' '), target = slice_cut(&line, ' ');
-    bool is_http;
-
-    if (!slice_is_token(method) || target.n == 0 || !target_is_clean(target))
-        return END_BAD_REQUEST;
-    is_http = slice_eq(line, SLICE("HTTP/1.1")) || slice_eq(line, SLICE("HTTP/1.0"));
-    if (!is_http)
-        return is_version(line) ? END_BAD_VERSION : END_BAD_REQUEST;
-    /* An invalid constant here is a method of RTSP's or ICE's, seen after the version. */
-    if (err == HPE_INVALID_METHOD || err == HPE_INVALID_CONSTANT)
-        return END_BAD_METHOD;
-    return END_BAD_REQUEST;
-}
-
-static enum end_reason why_refused(const struct parse *p, llhttp_errno_t err)
-{
-    if (p->why != END_OK)
-        return p->why;
-    if (!p->is_request)
-        return END_BAD_RESPONSE;
-    if (err == HPE_UNEXPECTED_CONTENT_LENGTH || err == HPE_INVALID_CONTENT_LENGTH ||
-        err == HPE_INVALID_TRANSFER_ENCODING)
-        return END_BAD_FRAMING;
-    return why_not_request(err, p->bytes);
-}
-
-static enum end_reason parse(struct parse *p, llhttp_t *parser, llhttp_type_t type)
-{
-    llhttp_errno_t err;
-
-    llhttp_init(parser, type, &head_settings);
-    parser->data = p;
-    err = llhttp_execute(parser, p->bytes.p, p->bytes.n);
-    parser->data = NULL;
-    p->head->wire_bytes = (uint32_t)p->bytes.n;
-    if (p->head->method_text.n > 0)
-        p->head->method = method_of(parser->method); /* of refused requests too */
-    if (!p->is_complete || p->why != END_OK || (err != HPE_OK && err != HPE_PAUSED))
-        return why_refused(p, err);
-    /* llhttp's head ends where the scan's does. */
-    if (err == HPE_PAUSED && llhttp_get_error_pos(parser) + 1 < p->bytes.p + p->bytes.n)
-        return p->is_request ? END_BAD_REQUEST : END_BAD_RESPONSE;
-    return END_OK;
-}
-
-enum end_reason h1_parse_request(llhttp_t *parser, struct slice bytes, struct head *h)
+enum end_reason h1_parse_request(struct slice bytes, struct head *h)
 {
     struct parse p = { .head = h, .bytes = bytes, .is_request = true };
+    const char *fields;
+    struct slice line = start_line(bytes, &fields);
+    enum end_reason why = fields ? read_request_line(&p, line) : END_BAD_REQUEST;
 
-    return parse(&p, parser, HTTP_REQUEST);
+    h->wire_bytes = (uint32_t)bytes.n;
+    if (why == END_OK)
+        why = read_fields(&p, fields);
+    return why == END_OK ? finish_request(&p) : why;
 }
 
-enum end_reason h1_parse_response(llhttp_t *parser, struct slice bytes, struct head *h,
+enum end_reason h1_parse_response(struct slice bytes, struct head *h,
                                   enum http_method request_method)
 {
     struct parse p = { .head = h, .bytes = bytes, .request_method = request_method };
-    enum end_reason why = parse(&p, parser, HTTP_RESPONSE);
+    const char *fields;
+    struct slice line = start_line(bytes, &fields);
+    enum end_reason why = END_BAD_RESPONSE;
 
-    if (why == END_OK || why == END_EXHAUSTED || why == END_RESPONSE_HEADER_TOO_LARGE)
+    h->wire_bytes = (uint32_t)bytes.n;
+    if (fields && read_status_line(&p, line))
+        why = read_fields(&p, fields);
+    if (why == END_EXHAUSTED || why == END_RESPONSE_HEADER_TOO_LARGE)
         return why;
-    return END_BAD_RESPONSE;
+    return why == END_OK && finish_response(&p) ? END_OK : END_BAD_RESPONSE;
 }

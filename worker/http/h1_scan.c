@@ -1,65 +1,70 @@
-/* Finds where a head ends, in bytes that come in pieces, and holds the line discipline that llhttp
- * does not: CRLF alone ends a line, no NUL, no line begins with a blank (obs-fold, RFC 9112 5.2).
- * Used before every head and for trailers; reads no field. */
+/* Finds where a head ends, in bytes that come in pieces, and holds the line discipline: CRLF alone
+ * ends a line, no NUL, no line begins with a blank (obs-fold, RFC 9112 5.2). Only control bytes are
+ * looked at, so most of a head is passed over eight bytes a step. Used before every head and for
+ * trailers; reads no field. */
 #include "worker/http/h1.h"
 
-/* The LF of a line that began with s->line bytes in earlier pieces: p up to lf, exclusive, are the
- * new ones. Sets *is_end if the line is empty. */
-static bool end_line(struct h1_scan *s, const char *p, const char *lf, bool *is_end)
-{
-    size_t n = (size_t)(lf - p);
-    const char *cr = n > 0 ? memchr(p, '\r', n) : NULL;
+#include "common/base/swar.h"
 
-    if (n > 0 ? cr != lf - 1 : !s->was_cr)
-        return false;
-    *is_end = s->line + n == 1;
-    if (*is_end && s->first_line == 0)
-        return false;
-    if (s->first_line == 0)
-        s->first_line = s->line + (uint32_t)n + 1;
-    s->line = 0;
+/* The first byte below a blank, or `end`. */
+static const char *find_control(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t mark = swar_below(swar_load(p), ' ');
+
+        if (mark)
+            return p + swar_first(mark);
+    }
+    while (p != end && (unsigned char)*p >= ' ')
+        p++;
+    return p;
+}
+
+/* The LF behind a CR: the line's n bytes, both included, are known. DONE: it was the empty line. */
+static enum h1_scanned end_line(struct h1_scan *s, uint32_t n)
+{
     s->was_cr = false;
-    return true;
+    s->line = 0;
+    if (s->first_line == 0) {
+        s->first_line = n;
+        return n == 2 ? H1_SCAN_BAD : H1_SCAN_MORE;
+    }
+    return n == 2 ? H1_SCAN_DONE : H1_SCAN_MORE;
 }
 
-/* The rest, in which no line ends: a CR may only be its last byte. */
-static bool begin_line(struct h1_scan *s, const char *p, size_t n)
+static bool is_fold(const struct h1_scan *s, char c)
 {
-    const char *cr = memchr(p, '\r', n);
-
-    if (cr && cr != p + n - 1)
-        return false;
-    s->was_cr = cr != NULL;
-    s->line += (uint32_t)n;
-    return true;
+    return s->line == 0 && !s->was_cr && (c == ' ' || c == '\t');
 }
 
+/* `line` is where the current one begins, less what of it came in earlier pieces. */
 static enum h1_scanned scan_lines(struct h1_scan *s, struct slice bytes, size_t *used)
 {
-    const char *p = bytes.p, *end = bytes.p + bytes.n;
-    bool is_end = false;
+    const char *p = bytes.p, *end = bytes.p + bytes.n, *line = p;
+    enum h1_scanned r = H1_SCAN_MORE;
 
-    while (p != end) {
-        const char *lf;
-
-        if (s->was_cr ? *p != '\n' : s->line == 0 && (*p == ' ' || *p == '\t'))
-            return H1_SCAN_BAD;
-        lf = memchr(p, '\n', (size_t)(end - p));
-        if (!lf) {
-            if (!begin_line(s, p, (size_t)(end - p)))
+    if (is_fold(s, *p))
+        return H1_SCAN_BAD;
+    while (r == H1_SCAN_MORE && p != end) {
+        if (s->was_cr) {
+            if (*p++ != '\n')
                 return H1_SCAN_BAD;
+            r = end_line(s, s->line + (uint32_t)(p - line));
+            line = p;
+            if (r == H1_SCAN_MORE && p != end && is_fold(s, *p))
+                return H1_SCAN_BAD;
+            continue;
+        }
+        p = find_control(p, end);
+        if (p == end)
             break;
-        }
-        if (!end_line(s, p, lf, &is_end))
+        if (*p == '\n' || *p == '\0')
             return H1_SCAN_BAD;
-        p = lf + 1;
-        if (is_end) {
-            *used = (size_t)(p - bytes.p);
-            return H1_SCAN_DONE;
-        }
+        s->was_cr = *p++ == '\r';
     }
-    *used = bytes.n;
-    return H1_SCAN_MORE;
+    s->line += (uint32_t)(p - line);
+    *used = (size_t)(p - bytes.p);
+    return r;
 }
 
 enum h1_scanned h1_scan(struct h1_scan *s, struct slice bytes, size_t *used)
@@ -70,8 +75,6 @@ enum h1_scanned h1_scan(struct h1_scan *s, struct slice bytes, size_t *used)
     if (bytes.n == 0)
         return H1_SCAN_MORE;
     r = scan_lines(s, bytes, used);
-    if (r == H1_SCAN_BAD || memchr(bytes.p, '\0', *used))
-        return H1_SCAN_BAD;
     s->seen += (uint32_t)*used;
     return r;
 }

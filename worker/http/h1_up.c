@@ -126,7 +126,7 @@ static void on_response(struct h1_up *u, struct slice bytes)
     bool is_interim;
 
     head_init(h, &st->arena);
-    why = h1_parse_response(&u->parser, bytes, h, u->method);
+    why = h1_parse_response(bytes, h, u->method);
     if (why == END_OK && h->status == 101 && !u->wants_upgrade)
         why = END_BAD_RESPONSE; /* RFC 9110 15.2.2: nobody asked */
     if (why != END_OK) {

@@ -17,29 +17,42 @@ struct sink {
     bool is_failed;
 };
 
-static void put(struct sink *k, struct slice s)
+static inline void put(struct sink *k, struct slice s)
 {
-    if (k->at) {
-        memcpy(k->at, s.p, s.n);
-        k->at += s.n;
-    } else if (!k->is_failed && s.n > 0) {
+    if (k->at)
+        k->at = slice_put(k->at, s);
+    else if (!k->is_failed && s.n > 0)
         k->is_failed = !bufq_add(k->q, k->pool, s);
-    }
 }
 
 static void put_field(struct sink *k, struct slice name, struct slice value)
 {
     put(k, name);
     put(k, SLICE(": "));
-    if (value.n > 0)
-        put(k, value);
+    put(k, value);
     put(k, CRLF);
 }
 
+/* Lines that follow one another in memory, as most do of a head that came in, go as one. */
 static void put_fields(struct sink *k, const struct fields *fields)
 {
-    FIELDS_EACH(f, fields)
-        put_field(k, f->name, f->value);
+    struct slice run = { NULL, 0 };
+
+    FIELDS_EACH(f, fields) {
+        size_t n = f->name.n + f->value.n + 4;
+
+        if (f->is_line && run.p && f->name.p == run.p + run.n) {
+            run.n += n;
+            continue;
+        }
+        if (run.p)
+            put(k, run);
+        run = f->is_line ? slice_of(f->name.p, n) : SLICE_NONE;
+        if (!f->is_line)
+            put_field(k, f->name, f->value);
+    }
+    if (run.p)
+        put(k, run);
 }
 
 static void put_number(struct sink *k, uint64_t n)

@@ -8,6 +8,8 @@
 #define FIELDS_FIRST 24 /* most heads have fewer */
 #define PORT_MAX 65535
 
+_Static_assert(FIELD_IDS <= 64, "an id is a bit of fields.seen");
+
 /* ---- names ---- */
 
 /* A perfect hash: length, first and last letter tell all known names apart. A collision is two
@@ -59,6 +61,8 @@ void head_init(struct head *h, struct arena *arena)
 struct field *fields_find(const struct fields *f, enum field_id id)
 {
     assert(id != FIELD_OTHER);
+    if (!fields_may_have(f, id))
+        return NULL;
     for (uint32_t i = 0; i < f->n; i++)
         if (f->v[i].id == id && f->v[i].name.n != 0)
             return &f->v[i];
@@ -91,19 +95,40 @@ static bool grow(struct fields *f)
     return true;
 }
 
+struct field *fields_reserve(struct fields *f)
+{
+    return f->n < f->cap || grow(f) ? &f->v[f->n] : NULL;
+}
+
 bool fields_add(struct fields *f, enum field_id id, struct slice name, struct slice value)
 {
+    struct field *new = fields_reserve(f);
+
     assert(name.n > 0);
-    if (f->n == f->cap && !grow(f))
+    if (!new)
         return false;
-    f->v[f->n++] = (struct field){ .name = name, .value = value, .id = id };
+    *new = (struct field){ .name = name, .value = value, .id = id };
+    fields_commit(f);
+    return true;
+}
+
+bool fields_add_line(struct fields *f, enum field_id id, size_t name_n, struct slice line)
+{
+    struct field *new = fields_reserve(f);
+
+    assert(line.n >= name_n + 4);
+    if (!new)
+        return false;
+    *new = (struct field){ .name = slice_of(line.p, name_n), .id = id, .is_line = true,
+                           .value = slice_of(line.p + name_n + 2, line.n - name_n - 4) };
+    fields_commit(f);
     return true;
 }
 
 void fields_remove(struct fields *f, enum field_id id)
 {
     assert(id != FIELD_OTHER);
-    for (uint32_t i = 0; i < f->n; i++)
+    for (uint32_t i = 0; fields_may_have(f, id) && i < f->n; i++)
         if (f->v[i].id == id)
             f->v[i].name.n = 0;
 }
@@ -123,7 +148,7 @@ void fields_remove_name(struct fields *f, struct slice name)
 
 bool fields_set(struct fields *f, enum field_id id, struct slice name, struct slice value)
 {
-    struct field *first = fields_find_name(f, name);
+    struct field *first = id == FIELD_OTHER ? fields_find_name(f, name) : fields_find(f, id);
 
     if (!first)
         return fields_add(f, id, name, value);
@@ -238,15 +263,18 @@ static bool is_hex(char c)
     return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
 }
 
-/* RFC 3986 3.2.2: unreserved, sub-delims but the comma, percent-encoded bytes. */
+/* RFC 3986 3.2.2: unreserved, sub-delims but the comma, percent-encoded bytes. Letters, digits,
+ * dashes and dots are all that most names have. */
 static bool reg_name_is_valid(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++) {
+        if (is_alnum(s.p[i]) || s.p[i] == '.' || s.p[i] == '-')
+            continue;
         if (s.p[i] == '%') {
             if (s.n - i < 3 || !is_hex(s.p[i + 1]) || !is_hex(s.p[i + 2]))
                 return false;
             i += 2;
-        } else if (!is_alnum(s.p[i]) && (s.p[i] == '\0' || !strchr("-._~!$&'()*+;=", s.p[i]))) {
+        } else if (s.p[i] == '\0' || !strchr("_~!$&'()*+;=", s.p[i])) {
             return false;
         }
     }

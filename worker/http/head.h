@@ -22,11 +22,13 @@ struct field {
     struct slice name;  /* as it came; n == 0: removed */
     struct slice value; /* trimmed */
     enum field_id id;
+    bool is_line;       /* in memory it reads `name: value CRLF`: may be written as it stands */
 };
 
 struct fields {
     struct field *v;
     uint32_t n, cap;
+    uint64_t seen;       /* a bit for each id that was ever added: what is not there needs no look */
     struct arena *arena; /* grows v */
 };
 
@@ -79,9 +81,28 @@ bool field_may_trail(enum field_id id);
 /* First such field that is not removed, or NULL. By name: case-insensitive. */
 struct field *fields_find(const struct fields *f, enum field_id id);
 struct field *fields_find_name(const struct fields *f, struct slice name);
+/* Where the next field goes; it counts once fields_commit is called. NULL: out of memory. */
+struct field *fields_reserve(struct fields *f) __attribute__((warn_unused_result));
+static inline void fields_commit(struct fields *f)
+{
+    f->seen |= UINT64_C(1) << f->v[f->n++].id;
+}
 /* Appends; slices are kept, not copied. false: out of memory. */
 bool fields_add(struct fields *f, enum field_id id, struct slice name, struct slice value)
     __attribute__((warn_unused_result));
+/* `line` is `name: value CRLF` and as long-lived as the fields; the name has name_n bytes. */
+bool fields_add_line(struct fields *f, enum field_id id, size_t name_n, struct slice line)
+    __attribute__((warn_unused_result));
+/* Gives this field another value. */
+static inline void field_set_value(struct field *f, struct slice value)
+{
+    f->value = value;
+    f->is_line = false;
+}
+static inline bool fields_may_have(const struct fields *f, enum field_id id)
+{
+    return f->seen >> id & 1;
+}
 /* Removes all of that name. id is not FIELD_OTHER. */
 void fields_remove(struct fields *f, enum field_id id);
 void fields_remove_name(struct fields *f, struct slice name);

@@ -366,7 +366,7 @@ static bool is_last_hop(struct head *h, struct arena *arena)
         return false;
     if (left == 0)
         return true;
-    f->value = arena_printf(arena, "%llu", (unsigned long long)(left - 1));
+    field_set_value(f, arena_printf(arena, "%llu", (unsigned long long)(left - 1)));
     return f->value.p == NULL;
 }
 

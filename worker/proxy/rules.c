@@ -1,9 +1,10 @@
 /* Header rules and forwarding fields. Called by l7.c for each request and response. */
 #include "worker/proxy/rules.h"
 
+#include <endian.h>
 #include <string.h>
 
-#define VIA_VALUE "1.1 rpd"
+#define ID_DIGITS 32
 /* A request id that a trusted proxy sent is kept up to this length. */
 #define REQUEST_ID_MAX 200
 
@@ -100,21 +101,44 @@ static struct ip client_of(const struct head *h, struct ip peer, const struct co
     return client;
 }
 
+/* A bijection that leaves no trace of order (the finalizer of MurmurHash3). */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 33) * 0xff51afd7ed558ccdULL;
+    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ULL;
+    return x ^ x >> 33;
+}
+
+/* Eight digits, a byte for each nibble: 0-9 lie from '0' on, a-f 39 further. */
+static void put_hex(char *at, uint32_t n)
+{
+    uint64_t x = n;
+
+    x = (x | x << 16) & 0x0000ffff0000ffffULL;
+    x = (x | x << 8) & 0x00ff00ff00ff00ffULL;
+    x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fULL;
+    x += 0x3030303030303030ULL + 39 * ((x + 0x0606060606060606ULL) >> 4 & 0x0101010101010101ULL);
+    x = htobe64(x);
+    memcpy(at, &x, 8);
+}
+
+/* The field's line, of which the id is the value. */
 static struct slice new_request_id(struct request_ids *ids, struct arena *arena)
 {
-    static const char digits[] = "0123456789abcdef";
-    char *text = arena_alloc(arena, 32);
+    static const struct slice name = SLICE_INIT("X-Request-Id: ");
+    char *line = arena_alloc(arena, name.n + ID_DIGITS + 2), *at;
     uint64_t half[2];
 
-    if (!text)
+    if (!line)
         return SLICE_NONE;
-    for (unsigned i = 0; i < 2; i++) {
-        ids->count++;
-        half[i] = hash_bytes(ids, sizeof *ids);
-    }
-    for (unsigned i = 0; i < 32; i++)
-        text[i] = digits[half[i / 16] >> (60 - 4 * (i % 16)) & 15];
-    return slice_of(text, 32);
+    half[0] = mix(mix(ids->seed[1]) + ids->seed[0] + ids->count);
+    half[1] = mix(half[0] ^ ids->seed[1]);
+    ids->count++;
+    at = slice_put(line, name);
+    for (unsigned i = 0; i < 4; i++)
+        put_hex(at + i * 8, (uint32_t)(half[i / 2] >> (i % 2 ? 0 : 32)));
+    memcpy(at + ID_DIGITS, "\r\n", 2);
+    return slice_of(line, name.n + ID_DIGITS + 2);
 }
 
 bool forwarded_read(struct forwarded *fw, const struct head *h, const struct ip *peer,
@@ -137,66 +161,107 @@ bool forwarded_read(struct forwarded *fw, const struct head *h, const struct ip 
             return true;
         }
     }
-    fw->request_id = new_request_id(ids, arena);
-    return fw->request_id.p != NULL;
+    fw->id_line = new_request_id(ids, arena);
+    fw->request_id = slice_of(fw->id_line.p + fw->id_line.n - 2 - ID_DIGITS, ID_DIGITS);
+    return fw->id_line.p != NULL;
+}
+
+/* `name: value CRLF` in the arena; p NULL: exhausted. */
+static struct slice make_line(struct slice name, struct slice value, struct arena *arena)
+{
+    char *line = arena_alloc(arena, name.n + value.n + 4), *at;
+
+    if (!line)
+        return SLICE_NONE;
+    at = slice_put(slice_put(line, name), SLICE(": "));
+    at = slice_put(slice_put(at, value), SLICE("\r\n"));
+    return slice_of(line, (size_t)(at - line));
+}
+
+/* Leaves exactly one such field. A line that could not be made says so here. */
+static bool set_line(struct fields *f, enum field_id id, size_t name_n, struct slice line)
+{
+    if (!line.p)
+        return false;
+    if (!fields_may_have(f, id))
+        return fields_add_line(f, id, name_n, line);
+    return fields_set(f, id, slice_of(line.p, name_n),
+                      slice_of(line.p + name_n + 2, line.n - name_n - 4));
 }
 
 /* What trusted proxies said of the way so far, and the peer behind it. */
 static struct slice forwarded_for(const struct forwarded *fw, const struct head *h,
                                   const struct ip *peer, struct arena *arena)
 {
-    size_t n = ADDR_TEXT_MAX, at = 0;
-    char *text;
+    static const struct slice name = SLICE_INIT("X-Forwarded-For: ");
+    bool is_appended = fw->is_trusted && fields_may_have(&h->fields, FIELD_X_FORWARDED_FOR);
+    size_t n = name.n + ADDR_TEXT_MAX + 2;
+    char *line, *at;
 
-    FIELDS_EACH(f, &h->fields)
-        if (f->id == FIELD_X_FORWARDED_FOR)
-            n += f->value.n + 2;
-    text = arena_alloc(arena, n);
-    if (!text)
+    if (is_appended)
+        FIELDS_EACH(f, &h->fields)
+            n += f->id == FIELD_X_FORWARDED_FOR ? f->value.n + 2 : 0;
+    line = arena_alloc(arena, n);
+    if (!line)
         return SLICE_NONE;
-    FIELDS_EACH(f, &h->fields) {
-        if (!fw->is_trusted || f->id != FIELD_X_FORWARDED_FOR || f->value.n == 0)
-            continue;
-        memcpy(text + at, f->value.p, f->value.n);
-        at += f->value.n;
-        memcpy(text + at, ", ", 2);
-        at += 2;
-    }
-    at += ip_format(peer, text + at);
-    return slice_of(text, at);
+    at = slice_put(line, name);
+    if (is_appended)
+        FIELDS_EACH(f, &h->fields)
+            if (f->id == FIELD_X_FORWARDED_FOR && f->value.n > 0)
+                at = slice_put(slice_put(at, f->value), SLICE(", "));
+    at += ip_format(peer, at);
+    at = slice_put(at, SLICE("\r\n"));
+    return slice_of(line, (size_t)(at - line));
 }
 
-static bool set_unless_trusted(const struct forwarded *fw, struct fields *f, enum field_id id,
-                               struct slice name, struct slice value)
+/* -Proto and -Host as trusted proxies sent them stay. */
+static bool is_kept(const struct forwarded *fw, const struct fields *f, enum field_id id)
 {
-    if (fw->is_trusted && fields_find(f, id))
+    return fw->is_trusted && fields_find(f, id);
+}
+
+static bool set_proto(const struct forwarded *fw, struct head *h, struct arena *arena)
+{
+    static const struct slice name = SLICE_INIT("X-Forwarded-Proto");
+    struct slice line = SLICE("X-Forwarded-Proto: http\r\n");
+
+    if (is_kept(fw, &h->fields, FIELD_X_FORWARDED_PROTO))
         return true;
-    if (value.n == 0) {
-        fields_remove(f, id);
+    if (!slice_eq(h->scheme, SLICE("http")))
+        line = make_line(name, h->scheme, arena);
+    return set_line(&h->fields, FIELD_X_FORWARDED_PROTO, name.n, line);
+}
+
+static bool set_host(const struct forwarded *fw, struct head *h, struct arena *arena)
+{
+    static const struct slice name = SLICE_INIT("X-Forwarded-Host");
+
+    if (is_kept(fw, &h->fields, FIELD_X_FORWARDED_HOST))
+        return true;
+    if (h->authority.n == 0) {
+        fields_remove(&h->fields, FIELD_X_FORWARDED_HOST);
         return true;
     }
-    return fields_set(f, id, name, value);
+    return set_line(&h->fields, FIELD_X_FORWARDED_HOST, name.n,
+                    make_line(name, h->authority, arena));
 }
 
 bool forwarded_write(const struct forwarded *fw, struct head *h, const struct ip *peer,
                      struct arena *arena)
 {
-    struct slice hops = forwarded_for(fw, h, peer, arena);
+    static const size_t for_n = sizeof "X-Forwarded-For" - 1, id_n = sizeof "X-Request-Id" - 1;
     struct fields *f = &h->fields;
 
-    return hops.p &&
-           fields_set(f, FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), hops) &&
-           set_unless_trusted(fw, f, FIELD_X_FORWARDED_PROTO, SLICE("X-Forwarded-Proto"),
-                              h->scheme) &&
-           set_unless_trusted(fw, f, FIELD_X_FORWARDED_HOST, SLICE("X-Forwarded-Host"),
-                              h->authority) &&
-           fields_set(f, FIELD_X_REQUEST_ID, SLICE("X-Request-Id"), fw->request_id) &&
-           fields_add(f, FIELD_VIA, SLICE("Via"),
-                      h->minor ? SLICE(VIA_VALUE) : SLICE("1.0 rpd"));
+    return set_line(f, FIELD_X_FORWARDED_FOR, for_n, forwarded_for(fw, h, peer, arena)) &&
+           set_proto(fw, h, arena) && set_host(fw, h, arena) &&
+           (fw->id_line.p ? set_line(f, FIELD_X_REQUEST_ID, id_n, fw->id_line)
+                          : fields_set(f, FIELD_X_REQUEST_ID, SLICE("X-Request-Id"),
+                                       fw->request_id)) &&
+           via_add(h);
 }
 
 bool via_add(struct head *h)
 {
-    return fields_add(&h->fields, FIELD_VIA, SLICE("Via"),
-                      h->minor ? SLICE(VIA_VALUE) : SLICE("1.0 rpd"));
+    return fields_add_line(&h->fields, FIELD_VIA, sizeof "Via" - 1,
+                           h->minor ? SLICE("Via: 1.1 rpd\r\n") : SLICE("Via: 1.0 rpd\r\n"));
 }

@@ -19,6 +19,7 @@ struct request_ids {
 struct forwarded {
     struct ip client;        /* who the request is from, seen through trusted proxies */
     struct slice request_id;
+    struct slice id_line;    /* the field that carries it, of an id made here; else p is NULL */
     struct slice scheme;     /* as the client used it */
     bool is_trusted;         /* the peer is in trusted_proxies */
 };
