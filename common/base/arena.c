@@ -8,19 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGN 16
 
 struct arena_block {
     struct arena_block *next;
     size_t units; /* of ARENA_BLOCK_SIZE, rounded up: what it counts in the pool */
-    _Alignas(ALIGN) char data[];
+    _Alignas(ARENA_ALIGN) char data[];
 };
 
-_Static_assert(sizeof(struct arena_block) % ALIGN == 0, "block data is aligned");
+_Static_assert(sizeof(struct arena_block) % ARENA_ALIGN == 0, "block data is aligned");
 
 static size_t align_up(size_t n)
 {
-    return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    return (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 }
 
 void arena_pool_init(struct arena_pool *pool, size_t keep_max, size_t used_max)
@@ -94,36 +93,26 @@ void arena_reset(struct arena *a)
     a->at = a->end = NULL;
 }
 
-/* The newest block has no room for n (aligned): another one. What is too large for any gets a
- * block of its own and leaves the newest's room alone. */
-static void *alloc_slow(struct arena *a, size_t n)
+/* Another block. What is too large for any gets a block of its own and leaves the newest's room
+ * alone. */
+void *arena_alloc_slow(struct arena *a, size_t n)
 {
     bool is_large = n > ARENA_BLOCK_SIZE - sizeof(struct arena_block);
     size_t size = is_large ? n + sizeof(struct arena_block) : ARENA_BLOCK_SIZE;
-    struct arena_block *block = block_get(a->pool, size);
+    struct arena_block *block;
 
+    if (n > SIZE_MAX - ARENA_BLOCK_SIZE)
+        return NULL;
+    block = block_get(a->pool, size);
     if (!block)
         return NULL;
     block->next = a->blocks;
     a->blocks = block;
     if (!is_large) {
-        a->at = block->data + n;
+        a->at = block->data + align_up(n ? n : 1);
         a->end = (char *)block + ARENA_BLOCK_SIZE;
     }
     return block->data;
-}
-
-void *arena_alloc(struct arena *a, size_t n)
-{
-    char *p = a->at;
-
-    if (n > SIZE_MAX - ARENA_BLOCK_SIZE)
-        return NULL;
-    n = align_up(n ? n : 1);
-    if (n > (size_t)(a->end - p))
-        return alloc_slow(a, n);
-    a->at = p + n;
-    return p;
 }
 
 void *arena_zalloc(struct arena *a, size_t n)

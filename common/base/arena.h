@@ -39,8 +39,22 @@ void arena_init(struct arena *a, struct arena_pool *pool);
 /* Gives every block back; the arena is as after arena_init. */
 void arena_reset(struct arena *a);
 
+#define ARENA_ALIGN 16
+/* For arena_alloc: n does not fit into the newest block. */
+void *arena_alloc_slow(struct arena *a, size_t n) __attribute__((warn_unused_result));
 /* 16-byte aligned, not zeroed. NULL when malloc fails or the pool's limit is met. */
-void *arena_alloc(struct arena *a, size_t n) __attribute__((warn_unused_result));
+__attribute__((warn_unused_result))
+static inline void *arena_alloc(struct arena *a, size_t n)
+{
+    size_t size = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    char *p = a->at;
+
+    /* No size is 0 for n == 0 too, and for one so large that it wrapped. */
+    if (size - 1 >= (size_t)(a->end - p))
+        return arena_alloc_slow(a, n);
+    a->at = p + size;
+    return p;
+}
 void *arena_zalloc(struct arena *a, size_t n) __attribute__((warn_unused_result));
 /* Copies with a NUL behind; p == NULL on failure (and for an empty slice a non-NULL p). */
 struct slice arena_dup(struct arena *a, struct slice s);

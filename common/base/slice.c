@@ -126,12 +126,12 @@ bool slice_u64(struct slice s, uint64_t *out)
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
 
-        if (digit > 9 || value > UINT64_MAX / 10)
+        if (digit > 9)
             return false;
-        value *= 10;
-        if (value > UINT64_MAX - digit)
+        /* Nineteen digits fit whatever they are. */
+        if (i >= 19 && (value > UINT64_MAX / 10 || value * 10 > UINT64_MAX - digit))
             return false;
-        value += digit;
+        value = value * 10 + digit;
     }
     *out = value;
     return true;

@@ -53,11 +53,11 @@ START_TEST(cut_anywhere)
 
             begin();
             arrive(text, cut);
-            ck_assert_int_eq(h1_gather(&g, &in, &arena, copies, &head), H1_SCAN_MORE);
+            ck_assert_int_eq(h1_gather(&g, &in), H1_SCAN_MORE);
             ck_assert_uint_eq(h1_gather_bytes(&g), cut);
             arrive(text + cut, sizeof text - 1 - cut);
-            ck_assert_int_eq(h1_gather(&g, &in, NULL, copies, &head), H1_SCAN_DONE);
-            ck_assert_int_eq(h1_gather(&g, &in, &arena, copies, &head), H1_SCAN_DONE);
+            ck_assert_int_eq(h1_gather(&g, &in), H1_SCAN_DONE);
+            head = h1_gather_head(&g, in, &arena, copies);
             ck_assert_uint_eq(head.n, HEAD_N);
             ck_assert_mem_eq(head.p, text, HEAD_N);
             ck_assert_int_eq(head.p < in->data || head.p >= in->data + BUF_SIZE, copies);
@@ -75,9 +75,11 @@ START_TEST(a_byte_at_a_time)
     begin();
     for (size_t i = 0; i < HEAD_N; i++) {
         arrive(text + i, 1);
-        ck_assert_int_eq(h1_gather(&g, &in, &arena, true, &head),
+        ck_assert_int_eq(h1_gather(&g, &in),
                          i + 1 < HEAD_N ? H1_SCAN_MORE : H1_SCAN_DONE);
     }
+    head = h1_gather_head(&g, in, &arena, true);
+    ck_assert_uint_eq(head.n, HEAD_N);
     ck_assert_mem_eq(head.p, text, HEAD_N);
     ck_assert_uint_eq(in->len, 0);
     end();
@@ -98,12 +100,13 @@ START_TEST(over_several_bufs)
     for (unsigned i = 0; i < 2; i++) {
         arrive(big + at, BUF_READ_MAX);
         at += BUF_READ_MAX;
-        ck_assert_int_eq(h1_gather(&g, &in, &arena, false, &head), H1_SCAN_MORE);
+        ck_assert_int_eq(h1_gather(&g, &in), H1_SCAN_MORE);
         ck_assert_ptr_null(in);
     }
     ck_assert_uint_eq(h1_gather_bytes(&g), at);
     arrive(big + at, sizeof big - at);
-    ck_assert_int_eq(h1_gather(&g, &in, &arena, false, &head), H1_SCAN_DONE);
+    ck_assert_int_eq(h1_gather(&g, &in), H1_SCAN_DONE);
+    head = h1_gather_head(&g, in, &arena, false);
     ck_assert_uint_eq(head.n, n);
     ck_assert_mem_eq(head.p, big, n);
     expect_behind("BEHIND");
@@ -114,13 +117,11 @@ END_TEST
 
 START_TEST(nonsense_in_a_later_piece)
 {
-    struct slice head;
-
     begin();
     arrive("GET / HTTP/1.1\r\nA: b\r", 21);
-    ck_assert_int_eq(h1_gather(&g, &in, &arena, true, &head), H1_SCAN_MORE);
+    ck_assert_int_eq(h1_gather(&g, &in), H1_SCAN_MORE);
     arrive("X", 1);
-    ck_assert_int_eq(h1_gather(&g, &in, &arena, true, &head), H1_SCAN_BAD);
+    ck_assert_int_eq(h1_gather(&g, &in), H1_SCAN_BAD);
     end();
 }
 END_TEST
@@ -136,7 +137,8 @@ START_TEST(memory_that_ends_is_told)
     arena_init(&small, &pool);
     ck_assert_ptr_nonnull(arena_alloc(&small, 4064));
     arrive(text, sizeof text - 1);
-    ck_assert_int_eq(h1_gather(&g, &in, &small, true, &head), H1_SCAN_DONE);
+    ck_assert_int_eq(h1_gather(&g, &in), H1_SCAN_DONE);
+    head = h1_gather_head(&g, in, &small, true);
     ck_assert_ptr_null(head.p);
     expect_behind("BEHIND");
     arena_reset(&small);

@@ -448,11 +448,16 @@ START_TEST(head_cut_short_is_refused)
 }
 END_TEST
 
-START_TEST(two_heads_are_refused)
+START_TEST(what_follows_a_head_is_left)
 {
     struct slice two = SLICE("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\n\r\n");
 
-    ck_assert_int_eq(h1_parse_request(two, &head), END_BAD_REQUEST);
+    ck_assert_int_eq(h1_parse_request(two, &head), END_OK);
+    ck_assert_uint_eq(head.wire_bytes, sizeof GET("") - 1);
+    head_init(&head, &arena);
+    ck_assert_int_eq(h1_parse_response(SLICE(R("Content-Length: 2\r\n") "\r\n"), &head,
+                                       METHOD_GET), END_OK);
+    ck_assert_uint_eq(head.wire_bytes, sizeof R("Content-Length: 2\r\n") - 1);
 }
 END_TEST
 
@@ -565,7 +570,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        head_cut_short_is_refused, two_heads_are_refused, slices_point_into_the_bytes,
+        head_cut_short_is_refused, what_follows_a_head_is_left, slices_point_into_the_bytes,
         known_fields_are_known, method_of_a_refused_request_is_told, number_of_fields_is_bounded,
         number_of_connection_options_is_bounded, want_of_memory_is_said, large_head_is_read,
     };

@@ -82,7 +82,7 @@ END_TEST
 /* As much as the slow end takes, and not much more: by splice after the first reads. */
 START_TEST(a_slow_reader)
 {
-    size_t sent = 0, n = sizeof big, most = 0;
+    size_t sent = 0, at = 0, n = sizeof big, most = 0;
     int c, s, size = 8192;
 
     begin();
@@ -103,7 +103,6 @@ START_TEST(a_slow_reader)
     while (sent < n) {
         ssize_t w = write(c, big + sent, n - sent);
         static char sink[65536];
-        static size_t at;
         ssize_t r = read(s, sink, sizeof sink);
 
         if (w > 0)
@@ -113,9 +112,8 @@ START_TEST(a_slow_reader)
             at += (size_t)r;
         }
         spin(1);
-        if (sent == n)
-            takes(s, big + at, n - at);
     }
+    takes(s, big + at, n - at); /* kernels differ in how much of it they keep */
     finish(c, s);
     ck_assert_uint_eq(route()->bytes_in, n);
     proxy_end();

@@ -198,6 +198,39 @@ START_TEST(test_move_to_later_only_stores)
 }
 END_TEST
 
+/* Paused, it neither fires nor wakes anybody for long; set again, it fires when it should, be that
+ * before or after the slot it was left in. */
+START_TEST(test_paused_until_set_again)
+{
+    static const uint64_t delays[] = { 5 * TICK, 200 * TICK, 3 * TICK, 5000 * TICK, TICK };
+    struct probe *p = &w.probes[0];
+
+    start(1000000);
+    for (size_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
+        set(p, 100 * TICK);
+        timer_pause(&p->timer);
+        ck_assert(!timer_is_set(&p->timer));
+        p->fired = 0;
+        set(p, delays[i]);
+        while (!p->fired)
+            run_at(w.now_us + TICK);
+        ck_assert_uint_ge(p->fired_us, p->due_us);
+        ck_assert_uint_le(p->fired_us, p->due_us + 2 * TICK);
+    }
+    set(p, 100 * TICK);
+    timer_pause(&p->timer);
+    p->fired = 0;
+    run_at(w.now_us + 10000 * TICK);
+    ck_assert_uint_eq(p->fired, 0);
+    ck_assert_uint_eq(w.timers.armed, 0);
+    ck_assert_uint_eq(timers_wait_us(&w.timers, w.now_us), UINT64_MAX);
+    set(p, 100 * TICK);
+    timer_pause(&p->timer);
+    timer_clear(&w.timers, &p->timer);
+    ck_assert_uint_eq(w.timers.armed, 0);
+}
+END_TEST
+
 START_TEST(test_move_to_sooner)
 {
     struct probe *p = &w.probes[0];
@@ -272,5 +305,5 @@ END_TEST
 
 UNIT_MAIN("timer", test_fires_once_and_not_early, test_zero_and_endless_delays,
           test_cascades_at_borders, test_random_against_model, test_10000_timers_in_time,
-          test_move_to_later_only_stores, test_move_to_sooner, test_set_after_long_sleep,
-          test_callback_clears_others, test_callback_sets_itself)
+          test_move_to_later_only_stores, test_move_to_sooner, test_paused_until_set_again,
+          test_set_after_long_sleep, test_callback_clears_others, test_callback_sets_itself)

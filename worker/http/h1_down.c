@@ -214,7 +214,7 @@ static void on_request(struct h1_down *d, struct slice bytes)
     d->ex = bytes.p ? arena_alloc(&st->arena, sizeof *d->ex) : NULL;
     if (d->ex)
         why = h1_parse_request(bytes, h);
-    if (why == END_OK && bytes.n > max_head)
+    if (why == END_OK && h->wire_bytes > max_head)
         why = slice_find(bytes, '\n') >= max_head ? END_URI_TOO_LONG : END_HEADER_TOO_LARGE;
     if (why == END_OK && max_body && h->body == BODY_LENGTH && h->content_length > max_body)
         why = END_BODY_TOO_LARGE;
@@ -222,6 +222,8 @@ static void on_request(struct h1_down *d, struct slice bytes)
         bad(d, why);
         return;
     }
+    d->side.wire_in = h->wire_bytes;
+    buf_unskip(d->in, bytes.n - h->wire_bytes);
     h1_body_init(&d->ex->body, h, &d->ex->parser, &st->arena, d->svc->limits.max_header_size);
     d->must_close = !h->keep_alive;
     d->is_request_done = d->ex->body.is_done;
@@ -249,38 +251,53 @@ static bool skip_empty_lines(struct h1_down *d)
     return false;
 }
 
-static bool step_head(struct h1_down *d)
+/* Some of a head is there. The stream is opened when all of it is. */
+static bool wait_for_head(struct h1_down *d)
 {
-    uint32_t max = d->svc->limits.max_header_size;
-    bool is_begun = skip_empty_lines(d);
-    struct slice head;
-    enum h1_scanned r;
-
-    if (d->in->len == 0)
-        return false;
     if (d->state == DOWN_IDLE) {
         d->state = DOWN_HEAD;
         conn_timer(d->conn, (uint64_t)d->svc->limits.header_timeout_ms * 1000);
     }
-    if (!is_begun)
+    return false;
+}
+
+static bool head_done(struct h1_down *d)
+{
+    struct slice head;
+
+    if (!open_stream(d)) {
+        refuse(d);
         return false;
-    /* A DONE is only looked at here: the head goes to the arena of a stream yet to be opened. */
-    r = h1_gather(&d->gather, &d->in, NULL, true, &head);
-    if (r == H1_SCAN_DONE) {
-        if (!open_stream(d)) {
-            refuse(d);
-            return false;
-        }
-        r = h1_gather(&d->gather, &d->in, &d->side.stream->arena, true, &head);
-        assert(r == H1_SCAN_DONE);
-        d->side.wire_in = head.n;
-        on_request(d, head);
-        return true;
     }
-    if (r == H1_SCAN_BAD)
+    head = h1_gather_head(&d->gather, d->in, &d->side.stream->arena, true);
+    d->side.wire_in = head.n;
+    on_request(d, head);
+    return true;
+}
+
+static bool step_head(struct h1_down *d)
+{
+    uint32_t max = d->svc->limits.max_header_size;
+    bool is_begun = skip_empty_lines(d);
+
+    if (d->in->len == 0)
+        return false;
+    if (!is_begun)
+        return wait_for_head(d);
+    if (h1_gather_at_once(&d->gather, d->in))
+        return head_done(d);
+    switch (h1_gather(&d->gather, &d->in)) {
+    case H1_SCAN_DONE:
+        return head_done(d);
+    case H1_SCAN_BAD:
         bad_head(d, END_BAD_REQUEST);
-    else if (h1_gather_bytes(&d->gather) > max)
-        bad_head(d, d->gather.scan.first_line ? END_HEADER_TOO_LARGE : END_URI_TOO_LONG);
+        return false;
+    case H1_SCAN_MORE:
+        break;
+    }
+    if (h1_gather_bytes(&d->gather) <= max)
+        return wait_for_head(d);
+    bad_head(d, d->gather.scan.first_line ? END_HEADER_TOO_LARGE : END_URI_TOO_LONG);
     return false;
 }
 

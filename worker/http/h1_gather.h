@@ -8,7 +8,7 @@
 struct h1_gather {
     struct bufq full;
     struct h1_scan scan;
-    uint32_t seen; /* bytes of the current buf that were scanned */
+    uint32_t seen; /* bytes of the current buf that were scanned; after DONE, its part of the head */
 };
 
 void h1_gather_init(struct h1_gather *g);
@@ -17,11 +17,20 @@ static inline uint32_t h1_gather_bytes(const struct h1_gather *g)
 {
     return g->scan.seen;
 }
-/* Scans what is new in *in. DONE: `head` is the whole head, contiguous: still in *in's memory, or
- * copied into the arena if must_copy or it came in several bufs (head->p NULL: exhausted); *in
- * has been moved on behind it. MORE: *in may have been taken (NULL) because it is full. With
- * arena NULL a DONE leaves all as it is: call again with one. */
-enum h1_scanned h1_gather(struct h1_gather *g, struct buf **in, struct arena *arena,
-                          bool must_copy, struct slice *head);
+static inline bool h1_gather_is_empty(const struct h1_gather *g)
+{
+    return g->scan.seen == 0;
+}
+/* Scans what is new in *in. DONE: h1_gather_head gives the head. MORE: *in may have been taken
+ * (NULL) because it is full. */
+enum h1_scanned h1_gather(struct h1_gather *g, struct buf **in) __attribute__((warn_unused_result));
+/* Instead, of the first piece: it is short and ends in an empty line, so the head, unless it is
+ * nonsense, is all of it, or the first part if there are several. */
+bool h1_gather_at_once(struct h1_gather *g, const struct buf *in)
+    __attribute__((warn_unused_result));
+/* After either: the head in one piece, still in the buf's memory, or copied into the arena if
+ * must_copy or it came in several bufs (p NULL: exhausted); `in` has been moved on behind it. */
+struct slice h1_gather_head(struct h1_gather *g, struct buf *in, struct arena *arena,
+                            bool must_copy);
 
 #endif

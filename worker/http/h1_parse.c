@@ -1,6 +1,6 @@
 /* Heads of HTTP/1 messages: start lines, and what a head's fields mean, held to RFC 9110 and 9112.
- * Makes a neutral head without framing and hop-by-hop fields. Called by the codecs with heads that
- * h1_scan let pass; reads no body. */
+ * Makes a neutral head without framing and hop-by-hop fields. Called by the codecs with heads or
+ * what may be one; reads no body. */
 #include "worker/http/h1.h"
 #include "worker/http/h1_field.h"
 
@@ -99,7 +99,7 @@ static enum end_reason nonsense(const struct parse *p)
     return p->is_request ? END_BAD_REQUEST : END_BAD_RESPONSE;
 }
 
-/* From `at` to the empty line, which has to be the end. */
+/* From `at` to the empty line. */
 static enum end_reason read_fields(struct parse *p, const char *at)
 {
     const char *end = p->bytes.p + p->bytes.n;
@@ -120,7 +120,10 @@ static enum end_reason read_fields(struct parse *p, const char *at)
         if (p->why != END_OK)
             return p->why;
     }
-    return end - at == 2 && at[1] == '\n' ? END_OK : nonsense(p);
+    if (end - at < 2 || at[1] != '\n')
+        return nonsense(p);
+    p->head->wire_bytes = (uint32_t)(at + 2 - p->bytes.p);
+    return END_OK;
 }
 
 /* The field that a connection option names goes, unless it is one that is known to be meant for

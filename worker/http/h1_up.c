@@ -118,23 +118,22 @@ static void begin_body(struct h1_up *u)
         deliver_end(u);
 }
 
-static void on_response(struct h1_up *u, struct slice bytes)
+/* The head is read. */
+static void on_response(struct h1_up *u)
 {
     struct stream *st = u->side.stream;
     struct head *h = &u->response;
-    enum end_reason why;
-    bool is_interim;
+    bool is_interim = h->status < 200 && h->status != 101;
 
-    head_init(h, &st->arena);
-    why = h1_parse_response(bytes, h, u->method);
-    if (why == END_OK && h->status == 101 && !u->wants_upgrade)
-        why = END_BAD_RESPONSE; /* RFC 9110 15.2.2: nobody asked */
-    if (why != END_OK) {
-        fail(u, why);
+    if (h->wire_bytes > u->config.max_header_size) {
+        fail(u, END_RESPONSE_HEADER_TOO_LARGE);
         return;
     }
-    is_interim = h->status < 200 && h->status != 101;
-    if (is_interim && (u->interim += bytes.n) > INTERIM_MAX) {
+    if (h->status == 101 && !u->wants_upgrade) { /* RFC 9110 15.2.2: nobody asked */
+        fail(u, END_BAD_RESPONSE);
+        return;
+    }
+    if (is_interim && (u->interim += h->wire_bytes) > INTERIM_MAX) {
         fail(u, END_RESPONSE_HEADER_TOO_LARGE);
         return;
     }
@@ -147,12 +146,30 @@ static void on_response(struct h1_up *u, struct slice bytes)
         begin_body(u);
 }
 
-/* One step with what `in` holds; false when nothing more can be done with it now. */
-static bool step_head(struct h1_up *u)
+static enum end_reason parse_head(struct h1_up *u, struct slice bytes)
 {
+    head_init(&u->response, &u->side.stream->arena);
+    return h1_parse_response(bytes, &u->response, u->method);
+}
+
+/* Most heads come whole, with the body or some of it behind them: they are read without being
+ * looked for first. false: this is not one. */
+static bool step_head_at_once(struct h1_up *u)
+{
+    if (!h1_gather_is_empty(&u->gather) || parse_head(u, buf_slice(u->in)) != END_OK)
+        return false;
+    buf_skip(u->in, u->response.wire_bytes);
+    on_response(u);
+    return true;
+}
+
+/* In pieces, or not right, which the scan may tell before the end. */
+static bool step_head_scanned(struct h1_up *u)
+{
+    enum end_reason why;
     struct slice head;
 
-    switch (h1_gather(&u->gather, &u->in, &u->side.stream->arena, false, &head)) {
+    switch (h1_gather(&u->gather, &u->in)) {
     case H1_SCAN_MORE:
         if (h1_gather_bytes(&u->gather) < u->config.max_header_size)
             return false;
@@ -162,15 +179,21 @@ static bool step_head(struct h1_up *u)
         fail(u, END_BAD_RESPONSE);
         return false;
     case H1_SCAN_DONE:
-        if (!head.p)
-            fail(u, END_EXHAUSTED);
-        else if (head.n > u->config.max_header_size)
-            fail(u, END_RESPONSE_HEADER_TOO_LARGE);
-        else
-            on_response(u, head);
-        return true;
+        break;
     }
-    return false;
+    head = h1_gather_head(&u->gather, u->in, &u->side.stream->arena, false);
+    why = head.p ? parse_head(u, head) : END_EXHAUSTED;
+    if (why == END_OK)
+        on_response(u);
+    else
+        fail(u, why);
+    return true;
+}
+
+/* One step with what `in` holds; false when nothing more can be done with it now. */
+static bool step_head(struct h1_up *u)
+{
+    return step_head_at_once(u) || step_head_scanned(u);
 }
 
 static bool step_body(struct h1_up *u)

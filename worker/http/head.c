@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include "common/base/swar.h"
 
 #define FIELDS_FIRST 24 /* most heads have fewer */
 #define PORT_MAX 65535
@@ -29,6 +30,27 @@ static const struct slice names[FIELD_IDS] = {
 #undef FIELD
 };
 
+/* n bytes are equal to a known name but for case. Letters alone have bit 6 in such a name, so that
+ * bit, shifted, is the bit by which the cases differ. */
+static inline bool is_word(uint64_t word, uint64_t lower)
+{
+    return (word | (lower & SWAR_ONES * 0x40) >> 1) == lower;
+}
+
+static inline bool is_known(const char *p, const char *lower, size_t n)
+{
+    if (n < 8) {
+        for (size_t i = 0; i < n; i++)
+            if ((p[i] | (lower[i] & 0x40) >> 1) != lower[i])
+                return false;
+        return true;
+    }
+    for (size_t i = 0; i + 8 < n; i += 8)
+        if (!is_word(swar_load(p + i), swar_load(lower + i)))
+            return false;
+    return is_word(swar_load(p + n - 8), swar_load(lower + n - 8));
+}
+
 enum field_id field_lookup(struct slice name)
 {
     if (name.n == 0)
@@ -36,7 +58,7 @@ enum field_id field_lookup(struct slice name)
     unsigned char first = (unsigned char)name.p[0], last = (unsigned char)name.p[name.n - 1];
     enum field_id id = (enum field_id)slots[SLOT(name.n, first, last)];
 
-    return slice_ieq(names[id], name) ? id : FIELD_OTHER;
+    return names[id].n == name.n && is_known(name.p, names[id].p, name.n) ? id : FIELD_OTHER;
 }
 
 struct slice field_name(enum field_id id)
@@ -81,7 +103,7 @@ struct field *fields_find_name(const struct fields *f, struct slice name)
     return NULL;
 }
 
-static bool grow(struct fields *f)
+bool fields_grow(struct fields *f)
 {
     uint32_t cap = f->cap ? f->cap * 2 : FIELDS_FIRST;
     struct field *v = arena_alloc(f->arena, cap * sizeof *v);
@@ -93,11 +115,6 @@ static bool grow(struct fields *f)
     f->v = v;
     f->cap = cap;
     return true;
-}
-
-struct field *fields_reserve(struct fields *f)
-{
-    return f->n < f->cap || grow(f) ? &f->v[f->n] : NULL;
 }
 
 bool fields_add(struct fields *f, enum field_id id, struct slice name, struct slice value)

@@ -81,8 +81,12 @@ bool field_may_trail(enum field_id id);
 /* First such field that is not removed, or NULL. By name: case-insensitive. */
 struct field *fields_find(const struct fields *f, enum field_id id);
 struct field *fields_find_name(const struct fields *f, struct slice name);
+bool fields_grow(struct fields *f) __attribute__((warn_unused_result));
 /* Where the next field goes; it counts once fields_commit is called. NULL: out of memory. */
-struct field *fields_reserve(struct fields *f) __attribute__((warn_unused_result));
+static inline struct field *fields_reserve(struct fields *f)
+{
+    return f->n < f->cap || fields_grow(f) ? &f->v[f->n] : NULL;
+}
 static inline void fields_commit(struct fields *f)
 {
     f->seen |= UINT64_C(1) << f->v[f->n++].id;

@@ -79,6 +79,13 @@ static inline void buf_skip(struct buf *b, size_t n)
     b->len -= (uint32_t)n;
 }
 
+/* Takes back the last n bytes skipped; nothing was written since. */
+static inline void buf_unskip(struct buf *b, size_t n)
+{
+    b->off -= (uint32_t)n;
+    b->len += (uint32_t)n;
+}
+
 struct bufq {
     struct buf *head, *tail;
     size_t bytes;

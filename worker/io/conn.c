@@ -524,7 +524,7 @@ void conn_timer(struct conn *c, uint64_t delay_us)
 void conn_timer_clear(struct conn *c)
 {
     assert(c->is_open);
-    timer_clear(&c->pool->loop->timers, &c->timer);
+    timer_pause(&c->timer);
 }
 
 void conn_close(struct conn **cp)

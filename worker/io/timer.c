@@ -50,6 +50,7 @@ static void put_on(struct timers *ts, struct timer *t, uint64_t earliest)
                          : (63 - (unsigned)__builtin_clzll(ahead)) / SLOT_BITS;
     unsigned slot = (unsigned)(due >> (SLOT_BITS * level)) & SLOT_MASK;
     list_push(&ts->wheel[level][slot], &t->node);
+    t->placed_us = t->due_us;
     ts->used[level] |= 1ULL << slot;
     ts->armed++;
 }
@@ -73,7 +74,7 @@ void timer_set(struct timers *ts, struct timer *t, uint64_t now_us, uint64_t del
     if (due_us < now_us || due_us == 0)
         due_us = due_us ? UINT64_MAX - TIMER_TICK_US : 1;
     if (!list_empty(&t->node)) {
-        if (due_us >= t->due_us) {
+        if (due_us >= t->placed_us) {
             t->due_us = due_us;
             return;
         }
@@ -121,7 +122,8 @@ static void cascade(struct timers *ts)
         while (!list_empty(head)) {
             struct timer *t = CONTAINER(head->next, struct timer, node);
             take_off(ts, t);
-            put_on(ts, t, ts->tick);
+            if (timer_is_set(t))
+                put_on(ts, t, ts->tick);
         }
     }
 }
@@ -133,6 +135,8 @@ static void fire(struct timers *ts)
     while (!list_empty(head)) {
         struct timer *t = CONTAINER(head->next, struct timer, node);
         take_off(ts, t);
+        if (!timer_is_set(t))
+            continue; /* paused */
         if ((t->due_us + TIMER_TICK_US - 1) >> TICK_BITS > ts->tick) {
             put_on(ts, t, ts->tick + 1);
             continue;

@@ -1,6 +1,7 @@
 /* Timers of a loop: a hierarchical wheel of 8 ms ticks, every operation O(1). A timer never fires
  * early, and at most two ticks late. Moving a timer that is armed to a later time (what each
- * request does) only stores the time: the wheel puts it on when its old slot comes by. */
+ * request does) only stores the time: the wheel puts it on when its old slot comes by. A paused
+ * one keeps its slot too, so that to pause and set again costs two stores. */
 #ifndef RPD_IO_TIMER_H
 #define RPD_IO_TIMER_H
 
@@ -17,7 +18,8 @@ typedef void timer_fn(struct timer *t);
 
 struct timer {
     struct list node;
-    uint64_t due_us; /* 0: not armed */
+    uint64_t due_us;    /* 0: not armed */
+    uint64_t placed_us; /* linked: what the slot stands for; not later than due_us if that is set */
     timer_fn *fn;
 };
 
@@ -32,7 +34,13 @@ void timers_init(struct timers *ts, uint64_t now_us);
 void timer_init(struct timer *t, timer_fn *fn);
 /* (Re-)arms; fires once. delay 0 fires in this or the next batch. */
 void timer_set(struct timers *ts, struct timer *t, uint64_t now_us, uint64_t delay_us);
+/* Off the wheel: may be freed. */
 void timer_clear(struct timers *ts, struct timer *t);
+/* Does not fire until it is set again; before it is freed it must be cleared. */
+static inline void timer_pause(struct timer *t)
+{
+    t->due_us = 0;
+}
 static inline bool timer_is_set(const struct timer *t)
 {
     return t->due_us != 0;
