@@ -56,6 +56,19 @@ static bool see_length(struct parse *p, struct slice value)
     return slice_u64(value, &p->length) && p->length <= INT64_MAX;
 }
 
+/* The two values that nearly all have. Any other is kept until the end, for it may name fields that
+ * come later. */
+static bool see_plain_connection(struct parse *p, struct slice value)
+{
+    if (slice_ieq(value, SLICE("keep-alive")))
+        p->has_keep_alive = true;
+    else if (slice_ieq(value, SLICE("close")))
+        p->has_close = true;
+    else
+        p->has_connection = true;
+    return !p->has_connection;
+}
+
 /* Those that see_field has something to do with. */
 #define BIT(id) (UINT64_C(1) << FIELD_##id)
 static const uint64_t looked_at =
@@ -87,8 +100,7 @@ static bool see_field(struct parse *p, const struct field *f)
         see_te(p, f->value);
         return false;
     case FIELD_CONNECTION:
-        p->has_connection = true;
-        return true; /* until it was read: it may name fields that come later */
+        return !see_plain_connection(p, f->value);
     default: /* the rest of looked_at */
         return false;
     }
@@ -250,35 +262,60 @@ static bool is_version(struct slice s)
 }
 
 /* RFC 9112 3.2: visible ASCII, and no fragment. */
-static bool target_is_clean(struct slice s)
+static inline bool is_target_byte(char c)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] >= 0x7f || s.p[i] == '#')
-            return false;
-    return true;
+    return c > ' ' && c < 0x7f && c != '#';
 }
 
-/* method SP request-target SP HTTP-version (RFC 9112 3), one blank each. `line` is without CRLF. */
-static enum end_reason read_request_line(struct parse *p, struct slice line)
+/* HTTP/1.1 and 1.0, then CRLF: what nearly all lines end in. */
+static bool read_version(struct head *h, const char *p, const char *end)
 {
-    struct head *h = p->head;
-    struct slice version;
+    if (end - p < VERSION_LEN + 2 || memcmp(p, "HTTP/1.", VERSION_LEN - 1) != 0 ||
+        (p[VERSION_LEN - 1] != '1' && p[VERSION_LEN - 1] != '0'))
+        return false;
+    h->minor = p[VERSION_LEN - 1] == '1';
+    return p[VERSION_LEN] == '\r' && p[VERSION_LEN + 1] == '\n';
+}
 
-    h->method_text = slice_cut(&line, ' ');
-    p->target = slice_cut(&line, ' ');
-    version = line;
-    if (h->method_text.n > METHOD_MAX || !slice_is_token(h->method_text) || p->target.n == 0 ||
-        !target_is_clean(p->target))
+/* The version is none of ours: what is it? `at` is where it should begin. */
+static enum end_reason why_not_version(const char *at, const char *end)
+{
+    struct slice rest = slice_of(at, (size_t)(end - at));
+    struct slice version = slice_of(at, slice_find(rest, '\r'));
+
+    if (version.n == rest.n || version.p[version.n + 1] != '\n')
+        return END_BAD_REQUEST;
+    return is_version(version) ? END_BAD_VERSION : END_BAD_REQUEST;
+}
+
+/* method SP request-target SP HTTP-version CRLF (RFC 9112 3), one blank each. */
+static enum end_reason read_request_line(struct parse *p, const char **next)
+{
+    const char *at = p->bytes.p, *end = at + p->bytes.n;
+    const char *method_end = at + (p->bytes.n < METHOD_MAX + 1 ? p->bytes.n : METHOD_MAX + 1);
+    struct head *h = p->head;
+    const char *target;
+
+    while (at != method_end && *at != ' ')
+        at++;
+    h->method_text = slice_of(p->bytes.p, (size_t)(at - p->bytes.p));
+    if (at == method_end || !slice_is_token(h->method_text))
         return END_BAD_REQUEST;
     h->method = method_of(h->method_text);
-    if (version.n == VERSION_LEN && memcmp(version.p, "HTTP/1.", VERSION_LEN - 1) == 0 &&
-        (version.p[VERSION_LEN - 1] == '1' || version.p[VERSION_LEN - 1] == '0')) {
-        h->minor = version.p[VERSION_LEN - 1] == '1';
-        return END_OK;
-    }
-    /* Without one it is HTTP/0.9's. */
-    return is_version(version) || (!version.p && p->target.p[0] == '/') ? END_BAD_VERSION
-                                                                        : END_BAD_REQUEST;
+    for (target = ++at; at != end && is_target_byte(*at); at++)
+        continue;
+    p->target = slice_of(target, (size_t)(at - target));
+    if (at == end || p->target.n == 0)
+        return END_BAD_REQUEST;
+    if (*at == '\r') /* HTTP/0.9 knows no version */
+        return *target == '/' && at + 1 != end && at[1] == '\n' ? END_BAD_VERSION
+                                                                : END_BAD_REQUEST;
+    if (*at++ != ' ')
+        return END_BAD_REQUEST;
+    if (!read_version(h, at, end))
+        return why_not_version(at, end);
+    *next = at + VERSION_LEN + 2;
+    return END_OK;
 }
 
 /* The path of an absolute-form target that has none (RFC 9112 3.2.1, 3.2.4). */
@@ -326,8 +363,6 @@ static enum end_reason read_target(struct parse *p)
 {
     struct head *h = p->head;
 
-    if (!target_is_clean(p->target))
-        return END_BAD_REQUEST;
     h->scheme = SLICE("http");
     h->path = p->target;
     if (p->target.p[0] == '/')
@@ -399,28 +434,34 @@ static enum end_reason finish_request(struct parse *p)
 
 /* ---- responses ---- */
 
-/* HTTP-version SP 3DIGIT [SP reason] (RFC 9112 4): the blank behind the digits may be missing. */
-static bool read_status_line(struct parse *p, struct slice line)
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* HTTP-version SP 3DIGIT [SP reason] CRLF (RFC 9112 4): the blank behind the digits may be missing.
+ * Where the fields begin, or NULL. */
+static const char *read_status_line(struct parse *p)
 {
     struct head *h = p->head;
-    const char *at = line.p + VERSION_LEN + 1, *end = line.p + line.n;
+    const char *at = p->bytes.p, *end = at + p->bytes.n;
 
-    if (line.n < VERSION_LEN + 4 || memcmp(line.p, "HTTP/1.", VERSION_LEN - 1) != 0 ||
-        (at[-2] != '1' && at[-2] != '0') || at[-1] != ' ')
-        return false;
-    h->minor = at[-2] == '1';
-    for (int i = 0; i < 3; i++) {
-        if (at[i] < '0' || at[i] > '9')
-            return false;
-        h->status = (uint16_t)(h->status * 10 + (at[i] - '0'));
+    if (p->bytes.n < VERSION_LEN + 6 || memcmp(at, "HTTP/1.", VERSION_LEN - 1) != 0 ||
+        (at[7] != '1' && at[7] != '0') || at[8] != ' ' || !is_digit(at[9]) || !is_digit(at[10]) ||
+        !is_digit(at[11]))
+        return NULL;
+    h->minor = at[7] == '1';
+    h->status = (uint16_t)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
+    at += VERSION_LEN + 4;
+    if (*at == ' ') {
+        const char *reason = ++at;
+
+        at = h1_text_end(at, end);
+        h->reason = slice_of(reason, (size_t)(at - reason));
     }
-    at += 3;
-    if (at != end) {
-        if (*at++ != ' ')
-            return false;
-        h->reason = slice_of(at, (size_t)(end - at));
-    }
-    return h->status >= 100 && h->status <= 599 && h1_text_end(at, end) == end;
+    if (h->status < 100 || h->status > 599 || end - at < 2 || at[0] != '\r' || at[1] != '\n')
+        return NULL;
+    return at + 2;
 }
 
 /* RFC 9112 6.3 rules 1 and 2: what has no body whatever its fields say. */
@@ -464,27 +505,13 @@ static bool finish_response(struct parse *p)
     return true;
 }
 
-/* ---- both ---- */
-
-/* The start line without its CRLF; *next is where the fields begin, NULL if no line ends. */
-static struct slice start_line(struct slice bytes, const char **next)
-{
-    struct slice line = slice_of(bytes.p, slice_find(bytes, '\n'));
-
-    *next = NULL;
-    if (line.n == bytes.n || line.n == 0 || line.p[line.n - 1] != '\r')
-        return line;
-    *next = line.p + line.n + 1;
-    line.n--;
-    return line;
-}
+/* ---- whole heads ---- */
 
 enum end_reason h1_parse_request(struct slice bytes, struct head *h)
 {
     struct parse p = { .head = h, .bytes = bytes, .is_request = true };
     const char *fields;
-    struct slice line = start_line(bytes, &fields);
-    enum end_reason why = fields ? read_request_line(&p, line) : END_BAD_REQUEST;
+    enum end_reason why = read_request_line(&p, &fields);
 
     h->wire_bytes = (uint32_t)bytes.n;
     if (why == END_OK)
@@ -496,13 +523,11 @@ enum end_reason h1_parse_response(struct slice bytes, struct head *h,
                                   enum http_method request_method)
 {
     struct parse p = { .head = h, .bytes = bytes, .request_method = request_method };
-    const char *fields;
-    struct slice line = start_line(bytes, &fields);
-    enum end_reason why = END_BAD_RESPONSE;
+    const char *fields = read_status_line(&p);
+    enum end_reason why;
 
     h->wire_bytes = (uint32_t)bytes.n;
-    if (fields && read_status_line(&p, line))
-        why = read_fields(&p, fields);
+    why = fields ? read_fields(&p, fields) : END_BAD_RESPONSE;
     if (why == END_EXHAUSTED || why == END_RESPONSE_HEADER_TOO_LARGE)
         return why;
     return why == END_OK && finish_response(&p) ? END_OK : END_BAD_RESPONSE;

@@ -573,15 +573,16 @@ static const struct side_ops up_ops = {
 void h1_up_init(struct h1_up *u, struct stream *st, struct conn *c, bool is_reused,
                 const struct h1_up_config *config, h1_up_release_fn *release, void *arg)
 {
-    *u = (struct h1_up){
-        .side = { .ops = &up_ops, .stream = st, .can_pipe = c->ops->can_splice },
-        .conn = c,
-        .config = *config,
-        .release = release,
-        .release_arg = arg,
-        .state = UP_HEAD,
-        .is_reused = is_reused,
-    };
+    memset(u, 0, offsetof(struct h1_up, response));
+    u->side.ops = &up_ops;
+    u->side.stream = st;
+    u->side.can_pipe = c->ops->can_splice;
+    u->conn = c;
+    u->config = *config;
+    u->release = release;
+    u->release_arg = arg;
+    u->state = UP_HEAD;
+    u->is_reused = is_reused;
     h1_gather_init(&u->gather);
     task_init(&u->gone, on_gone);
     task_init(&u->resume, on_resume);

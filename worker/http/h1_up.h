@@ -29,10 +29,7 @@ struct h1_up {
     uint64_t credit;         /* body bytes we may still deliver */
     uint64_t interim;        /* bytes of 1xx heads so far */
     uint64_t queued;         /* request body bytes in conn->out, not yet reported by on_credit */
-    struct head response;
     struct h1_gather gather;
-    struct h1_body body;
-    llhttp_t parser;
     struct task gone;        /* tells the stream of a failure noticed within one of its calls */
     struct task resume;      /* goes on after a grant, tells of what was dropped */
     enum end_reason why;     /* of that failure */
@@ -47,6 +44,10 @@ struct h1_up {
     bool is_eof_told : 1;     /* tunnel: on_end was called */
     bool is_busy : 1;         /* within on_readable: a grant need not resume */
     bool is_bulk : 1;         /* the last read filled a buffer: splice is worth it */
+    /* The rest is set when a head comes, and a body. */
+    struct head response;
+    struct h1_body body;
+    llhttp_t parser;
 };
 
 /* `first_head` and the rest follow by side.ops. is_reused: a conn from the idle pool. */

@@ -4,25 +4,26 @@
 
 #include <assert.h>
 
-/* Bytes of the lines that are written besides the head's own fields, at most. */
-#define LINES_MAX 256
+#define HEAD_ROOM 2048 /* most heads fit */
+#define END_ROOM 5
 #define CRLF SLICE("\r\n")
 #define HEX_MAX 8 /* digits of a buf's length */
 
-/* Where a head goes: room reserved for all of it, or a queue if it is longer than a buf. */
+/* Where a head goes: the room behind a queue's last bytes, or, if it is more than that takes, a
+ * queue of its own. */
 struct sink {
-    char *at;
+    char *at, *end; /* NULL: q */
     struct bufq *q;
     struct buf_pool *pool;
-    bool is_failed;
+    bool is_failed; /* what was put is not all there */
 };
 
 static inline void put(struct sink *k, struct slice s)
 {
-    if (k->at)
+    if (s.n <= (size_t)(k->end - k->at))
         k->at = slice_put(k->at, s);
-    else if (!k->is_failed && s.n > 0)
-        k->is_failed = !bufq_add(k->q, k->pool, s);
+    else if (k->is_failed || !k->q || !bufq_add(k->q, k->pool, s))
+        k->is_failed = true;
 }
 
 static void put_field(struct sink *k, struct slice name, struct slice value)
@@ -72,36 +73,15 @@ static void put_length(struct sink *k, uint64_t n)
     put(k, CRLF);
 }
 
-static size_t fields_size(const struct fields *fields)
-{
-    size_t n = 0;
-
-    FIELDS_EACH(f, fields)
-        n += f->name.n + f->value.n + 4;
-    return n;
-}
-
-/* Runs one of the writers below over room for `size` bytes in `out`, or over bufs of its own. */
+/* Runs one of the writers below over what a buf holds, at least `room`, or over a queue. */
 typedef void write_fn(struct sink *k, const void *what);
 
-static bool write_all(struct bufq *out, struct buf_pool *pool, size_t size, write_fn *fn,
-                      const void *what)
+static bool write_long(struct bufq *out, struct buf_pool *pool, write_fn *fn, const void *what)
 {
-    struct sink k = { .pool = pool };
     struct bufq own;
-    char *start;
+    struct sink k = { .q = &own, .pool = pool };
 
-    if (size <= BUF_READ_MAX) {
-        start = k.at = bufq_reserve(out, pool, size);
-        if (!start)
-            return false;
-        fn(&k, what);
-        assert((size_t)(k.at - start) <= size);
-        bufq_commit(out, (size_t)(k.at - start));
-        return true;
-    }
     bufq_init(&own);
-    k.q = &own;
     fn(&k, what);
     if (k.is_failed) {
         bufq_clear(&own);
@@ -109,6 +89,25 @@ static bool write_all(struct bufq *out, struct buf_pool *pool, size_t size, writ
     }
     bufq_splice(out, &own);
     return true;
+}
+
+static bool write_all(struct bufq *out, struct buf_pool *pool, size_t room, write_fn *fn,
+                      const void *what)
+{
+    char *start = bufq_reserve(out, pool, room);
+    struct sink k = { .at = start };
+
+    if (!start)
+        return false;
+    k.end = start + buf_room(out->tail);
+    fn(&k, what);
+    if (!k.is_failed) {
+        bufq_commit(out, (size_t)(k.at - start));
+        return true;
+    }
+    if (out->bytes == 0)
+        bufq_clear(out); /* what was reserved */
+    return write_long(out, pool, fn, what);
 }
 
 /* ---- heads ---- */
@@ -172,14 +171,22 @@ static void put_request(struct sink *k, const void *what)
     put(k, CRLF);
 }
 
+static void put_status(struct sink *k, unsigned status)
+{
+    char line[] = "HTTP/1.1 000 ";
+
+    line[9] = (char)('0' + status / 100);
+    line[10] = (char)('0' + status / 10 % 10);
+    line[11] = (char)('0' + status % 10);
+    put(k, slice_of(line, sizeof line - 1));
+}
+
 static void put_response(struct sink *k, const void *what)
 {
     const struct head_writing *w = what;
     const struct head *h = w->head;
 
-    put(k, SLICE("HTTP/1.1 "));
-    put_number(k, h->status);
-    put(k, SLICE(" "));
+    put_status(k, h->status);
     put(k, h->reason.n > 0 ? h->reason : status_reason(h->status));
     put(k, CRLF);
     put_fields(k, &h->fields);
@@ -234,11 +241,9 @@ bool h1_write_request(struct bufq *out, struct buf_pool *pool, const struct head
                       enum h1_framing framing, bool keep_alive)
 {
     struct head_writing w = { .head = h, .framing = framing, .keep_alive = keep_alive };
-    size_t size = LINES_MAX + h->method_text.n + h->path.n + h->authority.n + h->upgrade.n +
-                  fields_size(&h->fields);
 
     assert(h->method_text.n > 0 && h->path.n > 0 && framing != H1_FRAME_CLOSE);
-    return write_all(out, pool, size, put_request, &w);
+    return write_all(out, pool, HEAD_ROOM, put_request, &w);
 }
 
 bool h1_write_response(struct bufq *out, struct buf_pool *pool, const struct head *h,
@@ -247,10 +252,9 @@ bool h1_write_response(struct bufq *out, struct buf_pool *pool, const struct hea
     struct head_writing w = {
         .head = h, .framing = framing, .peer_minor = peer_minor, .keep_alive = keep_alive,
     };
-    size_t size = LINES_MAX + h->reason.n + h->upgrade.n + fields_size(&h->fields);
 
     assert(h->status >= 100 && h->status <= 999);
-    return write_all(out, pool, size, put_response, &w);
+    return write_all(out, pool, HEAD_ROOM, put_response, &w);
 }
 
 /* ---- bodies ---- */
@@ -326,9 +330,7 @@ static void put_end(struct sink *k, const void *what)
 bool h1_write_end(struct bufq *out, struct buf_pool *pool, enum h1_framing framing,
                   const struct fields *trailers)
 {
-    size_t size = 5 + (trailers ? fields_size(trailers) : 0);
-
     if (framing != H1_FRAME_CHUNKED)
         return true;
-    return write_all(out, pool, size, put_end, trailers);
+    return write_all(out, pool, END_ROOM, put_end, trailers);
 }

@@ -37,14 +37,25 @@ static inline bool is_word(uint64_t word, uint64_t lower)
     return (word | (lower & SWAR_ONES * 0x40) >> 1) == lower;
 }
 
+static inline uint64_t ends(const char *p, size_t n)
+{
+    uint32_t first, last;
+
+    memcpy(&first, p, 4);
+    memcpy(&last, p + n - 4, 4);
+    return (uint64_t)first << 32 | last;
+}
+
 static inline bool is_known(const char *p, const char *lower, size_t n)
 {
-    if (n < 8) {
+    if (n < 4) {
         for (size_t i = 0; i < n; i++)
             if ((p[i] | (lower[i] & 0x40) >> 1) != lower[i])
                 return false;
         return true;
     }
+    if (n < 8)
+        return is_word(ends(p, n), ends(lower, n));
     for (size_t i = 0; i + 8 < n; i += 8)
         if (!is_word(swar_load(p + i), swar_load(lower + i)))
             return false;
@@ -125,19 +136,6 @@ bool fields_add(struct fields *f, enum field_id id, struct slice name, struct sl
     if (!new)
         return false;
     *new = (struct field){ .name = name, .value = value, .id = id };
-    fields_commit(f);
-    return true;
-}
-
-bool fields_add_line(struct fields *f, enum field_id id, size_t name_n, struct slice line)
-{
-    struct field *new = fields_reserve(f);
-
-    assert(line.n >= name_n + 4);
-    if (!new)
-        return false;
-    *new = (struct field){ .name = slice_of(line.p, name_n), .id = id, .is_line = true,
-                           .value = slice_of(line.p + name_n + 2, line.n - name_n - 4) };
     fields_commit(f);
     return true;
 }

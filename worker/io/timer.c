@@ -67,19 +67,14 @@ static void take_off(struct timers *ts, struct timer *t)
     }
 }
 
-void timer_set(struct timers *ts, struct timer *t, uint64_t now_us, uint64_t delay_us)
+void timer_place(struct timers *ts, struct timer *t, uint64_t now_us, uint64_t delay_us)
 {
     uint64_t due_us = now_us + delay_us;
 
     if (due_us < now_us || due_us == 0)
         due_us = due_us ? UINT64_MAX - TIMER_TICK_US : 1;
-    if (!list_empty(&t->node)) {
-        if (due_us >= t->placed_us) {
-            t->due_us = due_us;
-            return;
-        }
+    if (!list_empty(&t->node))
         take_off(ts, t);
-    }
     t->due_us = due_us;
     put_on(ts, t, ts->tick + 1);
 }

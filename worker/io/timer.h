@@ -32,8 +32,19 @@ struct timers {
 
 void timers_init(struct timers *ts, uint64_t now_us);
 void timer_init(struct timer *t, timer_fn *fn);
+/* For timer_set: on the wheel anew. */
+void timer_place(struct timers *ts, struct timer *t, uint64_t now_us, uint64_t delay_us);
 /* (Re-)arms; fires once. delay 0 fires in this or the next batch. */
-void timer_set(struct timers *ts, struct timer *t, uint64_t now_us, uint64_t delay_us);
+static inline void timer_set(struct timers *ts, struct timer *t, uint64_t now_us,
+                             uint64_t delay_us)
+{
+    uint64_t due_us = now_us + delay_us;
+
+    if (!list_empty(&t->node) && due_us >= t->placed_us && due_us >= now_us)
+        t->due_us = due_us;
+    else
+        timer_place(ts, t, now_us, delay_us);
+}
 /* Off the wheel: may be freed. */
 void timer_clear(struct timers *ts, struct timer *t);
 /* Does not fire until it is set again; before it is freed it must be cleared. */
