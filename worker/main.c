@@ -25,8 +25,9 @@
 /* What one connection may hold at most: input, and both directions' credit. */
 #define BUFS_PER_CONNECTION 12
 #define BLOCKS_PER_CONNECTION 24
-#define BUFS_KEPT 64
-#define BLOCKS_KEPT 256
+/* However idle it is. */
+#define BUFS_KEPT 16
+#define BLOCKS_KEPT 16
 
 /* A listening socket; it has an acceptor while some listener binds its address. */
 struct socket {
@@ -401,6 +402,7 @@ static void on_tick(struct timer *t)
         stat_set(&w->proxy.stats->cpu_seconds, w->cpu_before_us +
                  (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 +
                  (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec));
+    proxy_tick(&w->proxy);
     timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
 }
 

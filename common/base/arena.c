@@ -22,21 +22,32 @@ static size_t align_up(size_t n)
     return (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 }
 
-void arena_pool_init(struct arena_pool *pool, size_t keep_max, size_t used_max)
+void arena_pool_init(struct arena_pool *pool, size_t keep, size_t used_max)
 {
-    *pool = (struct arena_pool){ .keep_max = keep_max, .used_max = used_max };
+    *pool = (struct arena_pool){ .demand.least = keep, .used_max = used_max };
+}
+
+static void trim(struct arena_pool *pool, size_t keep)
+{
+    while (pool->free_count > keep) {
+        struct arena_block *block = pool->free;
+
+        pool->free = block->next;
+        pool->free_count--;
+        free(block);
+    }
+}
+
+void arena_pool_tick(struct arena_pool *pool)
+{
+    demand_tick(&pool->demand);
+    trim(pool, demand_keep(&pool->demand));
 }
 
 void arena_pool_fini(struct arena_pool *pool)
 {
-    assert(pool->used_count == 0);
-    while (pool->free) {
-        struct arena_block *block = pool->free;
-
-        pool->free = block->next;
-        free(block);
-    }
-    pool->free_count = 0;
+    assert(pool->demand.used == 0);
+    trim(pool, 0);
 }
 
 static struct arena_block *block_get(struct arena_pool *pool, size_t size)
@@ -45,7 +56,7 @@ static struct arena_block *block_get(struct arena_pool *pool, size_t size)
     struct arena_block *block;
 
     if (pool && pool->used_max &&
-        (pool->used_count >= pool->used_max || units > pool->used_max - pool->used_count))
+        (pool->demand.used >= pool->used_max || units > pool->used_max - pool->demand.used))
         return NULL;
     if (pool && pool->free && units == 1) {
         block = pool->free;
@@ -58,16 +69,16 @@ static struct arena_block *block_get(struct arena_pool *pool, size_t size)
     }
     block->units = units;
     if (pool)
-        pool->used_count += units;
+        demand_take(&pool->demand, units);
     return block;
 }
 
 static void block_put(struct arena_pool *pool, struct arena_block *block)
 {
     if (pool) {
-        assert(pool->used_count >= block->units);
-        pool->used_count -= block->units;
-        if (block->units == 1 && pool->free_count < pool->keep_max) {
+        assert(pool->demand.used >= block->units);
+        demand_give(&pool->demand, block->units);
+        if (block->units == 1 && pool->free_count < demand_keep(&pool->demand)) {
             block->next = pool->free;
             pool->free = block;
             pool->free_count++;

@@ -1,7 +1,7 @@
 /* Bump allocator whose memory goes at once. Blocks come from a block pool, so that a worker's
  * streams reuse the same few blocks and never call malloc on the hot path.
  *
- *   pool -> [block 4096]-[block 4096]...   free blocks, at most keep_max
+ *   pool -> [block 4096]-[block 4096]...   free blocks, as many as were used lately
  *   arena -> [block used]-[block used]     newest first
  *
  * Single-threaded. An allocation above a block's size gets a malloc'd block of its own. */
@@ -10,6 +10,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include "common/base/demand.h"
 #include "common/base/slice.h"
 
 #define ARENA_BLOCK_SIZE 4096
@@ -19,9 +20,8 @@ struct arena_block;
 struct arena_pool {
     struct arena_block *free;
     size_t free_count;
-    size_t keep_max;   /* free blocks kept; above it they go back to malloc */
-    size_t used_count; /* blocks in arenas now */
-    size_t used_max;   /* used_count at which arena_alloc fails; 0 = no limit */
+    struct demand demand; /* of blocks; what is free beyond it goes back to malloc */
+    size_t used_max;      /* blocks in arenas at which arena_alloc fails; 0 = no limit */
 };
 
 struct arena {
@@ -30,7 +30,10 @@ struct arena {
     char *at, *end; /* free part of the newest block */
 };
 
-void arena_pool_init(struct arena_pool *pool, size_t keep_max, size_t used_max);
+/* keep: free blocks kept whatever the demand. */
+void arena_pool_init(struct arena_pool *pool, size_t keep, size_t used_max);
+/* Once a second: gives back what two seconds did not need. */
+void arena_pool_tick(struct arena_pool *pool);
 /* Frees the free list; no arena may use the pool any more. */
 void arena_pool_fini(struct arena_pool *pool);
 

@@ -105,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     arena_reset(&whole.arena);
     arena_reset(&pieces.arena);
-    FUZZ_CHECK(pool.used == 0);
+    FUZZ_CHECK(pool.demand.used == 0);
     buf_pool_fini(&pool);
     return 0;
 }

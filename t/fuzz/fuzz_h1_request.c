@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (h1_parse_request(slice_of(bytes.p, used), &h) == END_OK)
             read_back(&h);
         arena_reset(&arena);
-        FUZZ_CHECK(pool.used == 0);
+        FUZZ_CHECK(pool.demand.used == 0);
         buf_pool_fini(&pool);
     }
     fuzz_exact_free(bytes);

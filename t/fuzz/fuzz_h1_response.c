@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (h1_parse_response(slice_of(bytes.p, used), &h, method) == END_OK)
             read_back(&h, method);
         arena_reset(&arena);
-        FUZZ_CHECK(pool.used == 0);
+        FUZZ_CHECK(pool.demand.used == 0);
         buf_pool_fini(&pool);
     }
     fuzz_exact_free(bytes);

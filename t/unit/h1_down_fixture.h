@@ -75,7 +75,7 @@ static inline void end(void)
     h1_down_pool_fini(&downs);
     fake_end();
     arena_pool_fini(&one_block);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
 }
 
 static inline void answer_head(unsigned status, enum body_kind body, uint64_t n)

@@ -29,18 +29,18 @@ START_TEST(nothing_is_taken_before_the_first_allocation)
 
     arena_pool_init(&pool, 4, 0);
     arena_init(&a, &pool);
-    ck_assert_uint_eq(pool.used_count, 0);
+    ck_assert_uint_eq(pool.demand.used, 0);
     ck_assert_ptr_nonnull(arena_alloc(&a, 1));
-    ck_assert_uint_eq(pool.used_count, 1);
+    ck_assert_uint_eq(pool.demand.used, 1);
     arena_reset(&a);
-    ck_assert_uint_eq(pool.used_count, 0);
+    ck_assert_uint_eq(pool.demand.used, 0);
     ck_assert_uint_eq(pool.free_count, 1);
     arena_pool_fini(&pool);
     ck_assert_ptr_null(pool.free);
 }
 END_TEST
 
-START_TEST(blocks_are_used_again_and_at_most_keep_max_kept)
+START_TEST(blocks_are_used_again_and_kept_as_long_as_needed)
 {
     struct arena_pool pool;
     struct arena a;
@@ -55,8 +55,17 @@ START_TEST(blocks_are_used_again_and_at_most_keep_max_kept)
     ck_assert_uint_eq(pool.free_count, 0);
     for (int i = 0; i < 5; i++)
         ck_assert_ptr_nonnull(arena_alloc(&a, 4000));
-    ck_assert_uint_eq(pool.used_count, 6);
+    ck_assert_uint_eq(pool.demand.used, 6);
     arena_reset(&a);
+    ck_assert_uint_eq(pool.free_count, 6);
+    arena_pool_tick(&pool); /* they were used in the second before */
+    ck_assert_uint_eq(pool.free_count, 6);
+    for (int i = 0; i < 3; i++)
+        ck_assert_ptr_nonnull(arena_alloc(&a, 4000));
+    arena_reset(&a);
+    arena_pool_tick(&pool);
+    ck_assert_uint_eq(pool.free_count, 3);
+    arena_pool_tick(&pool);
     ck_assert_uint_eq(pool.free_count, 2);
     arena_pool_fini(&pool);
 }
@@ -75,7 +84,7 @@ START_TEST(the_limit_fails_and_frees_again)
     ck_assert_ptr_null(arena_alloc(&b, 5000)); /* two blocks' worth, one left */
     ck_assert_ptr_nonnull(arena_alloc(&b, 4000));
     ck_assert_ptr_null(arena_alloc(&b, 4000));
-    ck_assert_uint_eq(pool.used_count, 3);
+    ck_assert_uint_eq(pool.demand.used, 3);
     arena_reset(&a);
     ck_assert_ptr_nonnull(arena_alloc(&b, 5000));
     arena_reset(&b);
@@ -186,6 +195,6 @@ START_TEST(printf_at_the_blocks_end)
 END_TEST
 
 UNIT_MAIN("arena", allocations_are_aligned_and_apart, nothing_is_taken_before_the_first_allocation,
-          blocks_are_used_again_and_at_most_keep_max_kept, the_limit_fails_and_frees_again,
+          blocks_are_used_again_and_kept_as_long_as_needed, the_limit_fails_and_frees_again,
           a_full_arena_fails_softly, a_large_one_leaves_the_newest_blocks_room,
           zalloc_clears_used_memory, dup_and_printf, printf_at_the_blocks_end)

@@ -298,7 +298,7 @@ static void many(void)
     ck_assert_int_eq(peer_read(), 0);
     ck_assert_uint_eq(u.sent, sizeof big);
     ck_assert_uint_eq(u.c->out.bytes, 0);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
 }
 
 START_TEST(test_partial_writes_pair)
@@ -414,7 +414,7 @@ START_TEST(test_write_to_reset_client)
     ck_assert_uint_eq(u.c->out.bytes, 0);
     queue(big, 1000); /* goes nowhere, and is not kept */
     conn_flush(u.c);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
     spin(3);
     ck_assert_uint_eq(u.broken, 1);
 }

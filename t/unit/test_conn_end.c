@@ -33,7 +33,7 @@ START_TEST(test_close_in_sent)
     UNTIL(!u.c);
     spin(3);
     ck_assert_uint_eq(u.sent_calls, 1);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
     ck_assert_uint_eq(pool.used, 0);
 }
 END_TEST

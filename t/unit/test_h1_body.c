@@ -32,7 +32,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    ck_assert_uint_eq(pool.used, 0);
+    ck_assert_uint_eq(pool.demand.used, 0);
     buf_pool_fini(&pool);
     arena_reset(&arena);
 }

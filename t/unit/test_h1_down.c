@@ -18,7 +18,7 @@ START_TEST(requests_one_by_one)
     ck_assert_uint_eq(bytes_in, 3 * (sizeof GET - 1));
     ck_assert_uint_eq(bytes_out, 3 * 43);
     ck_assert_uint_eq(f.credited, 15);
-    ck_assert_uint_eq(bufs.used, 0); /* an idle connection holds none */
+    ck_assert_uint_eq(bufs.demand.used, 0); /* an idle connection holds none */
     end();
 }
 END_TEST

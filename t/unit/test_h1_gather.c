@@ -24,7 +24,7 @@ static void end(void)
     buf_put(&in);
     h1_gather_fini(&g);
     arena_reset(&arena);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
     buf_pool_fini(&bufs);
 }
 
@@ -110,7 +110,7 @@ START_TEST(over_several_bufs)
     ck_assert_uint_eq(head.n, n);
     ck_assert_mem_eq(head.p, big, n);
     expect_behind("BEHIND");
-    ck_assert_uint_eq(bufs.used, 1);
+    ck_assert_uint_eq(bufs.demand.used, 1);
     end();
 }
 END_TEST

@@ -21,7 +21,7 @@ static void setup(void)
 static void teardown(void)
 {
     bufq_clear(&out);
-    ck_assert_uint_eq(pool.used, 0);
+    ck_assert_uint_eq(pool.demand.used, 0);
     buf_pool_fini(&pool);
     arena_reset(&arena);
 }
@@ -282,7 +282,7 @@ START_TEST(nothing_is_added_when_bufs_are_exhausted)
     ck_assert(fields_add(&head.fields, FIELD_OTHER, SLICE("X"), value_of(70000)));
     ck_assert(!h1_write_request(&out, &pool, &head, H1_FRAME_NONE, true));
     ck_assert_uint_eq(out.bytes, 0);
-    ck_assert_uint_eq(pool.used, 0);
+    ck_assert_uint_eq(pool.demand.used, 0);
 }
 END_TEST
 
@@ -370,7 +370,7 @@ START_TEST(data_is_taken_even_when_bufs_are_exhausted)
     b->off = 0;
     b->len = BUF_SIZE;
     ck_assert(!h1_write_data(&out, &pool, H1_FRAME_CHUNKED, b));
-    ck_assert_uint_eq(pool.used, 0);
+    ck_assert_uint_eq(pool.demand.used, 0);
     ck_assert_uint_eq(out.bytes, 0);
 }
 END_TEST

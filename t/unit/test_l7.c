@@ -75,7 +75,7 @@ START_TEST(there_and_back)
     ck_assert_uint_eq(server()->status_2xx, 2);
     ck_assert_uint_eq(route()->status_2xx, 2);
     ck_assert_uint_eq(route()->aborted, 0);
-    ck_assert_uint_eq(px.bufs.used, 0);
+    ck_assert_uint_eq(px.bufs.demand.used, 0);
     close(c);
     close(s);
     proxy_end();
@@ -485,7 +485,7 @@ START_TEST(a_body_taken_in)
         spin(2);
     }
     ck_assert_int_lt(accept(origins[0], NULL, NULL), 0);
-    ck_assert_uint_le(px.bufs.used, 2);
+    ck_assert_uint_le(px.bufs.demand.used, 2);
     say(c, "\r\n0\r\nX-T: v\r\n\r\n");
     s = accept_at(0);
     read_head(s);

@@ -22,7 +22,7 @@ static void begin(size_t used_max)
 static void end(void)
 {
     spool_fini(&spool);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
     buf_pool_fini(&bufs);
 }
 
@@ -62,7 +62,7 @@ START_TEST(small_bodies_stay_in_memory)
         ck_assert_int_eq(add(1024), 0);
     ck_assert_int_eq(spool.fd, -1);
     ck_assert_uint_eq(spool.size, SPOOL_MEMORY);
-    ck_assert_uint_le(bufs.used, 5); /* dense, however small the pieces were */
+    ck_assert_uint_le(bufs.demand.used, 5); /* dense, however small the pieces were */
     expect_all(UINT64_MAX);
     spool_rewind(&spool);
     expect_all(777);
@@ -76,10 +76,10 @@ START_TEST(large_ones_go_to_a_file)
     for (unsigned i = 0; i < 5; i++)
         ck_assert_int_eq(add(BUF_READ_MAX), 0);
     ck_assert_int_ge(spool.fd, 0);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
     for (unsigned i = 0; i < 40; i++)
         ck_assert_int_eq(add(1 + i * 100), 0);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
     expect_all(UINT64_MAX);
     spool_rewind(&spool);
     expect_all(5000);

@@ -115,7 +115,7 @@ START_TEST(what_only_seems_readable_is_kept)
     finish(&q[0], true);
     spin(3);
     ck_assert_uint_eq(idle("s0"), 1);
-    ck_assert_uint_eq(bufs.used, 0);
+    ck_assert_uint_eq(bufs.demand.used, 0);
     get_keeping(&q[0]);
     ck_assert(q[0].is_reused);
     finish(&q[0], false);

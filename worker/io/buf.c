@@ -1,9 +1,9 @@
 /* Buffers of buf.h: a worker has one pool, used by its conns and codecs. Never blocks, never
  * aborts for want of memory.
  *
- * Memory comes in slabs of 64 bufs, mapped once and kept, but not the pages: a buf put back above
- * keep_max gives its pages to the system at once (MADV_DONTNEED) and is then "cold". So a burst
- * leaves 40 bytes a buf behind, whatever order the bufs come back in. */
+ * Memory comes in slabs of 64 bufs, mapped once and kept, but not the pages: a buf put back beyond
+ * the demand gives its pages to the system (MADV_DONTNEED) and is then "cold". So a burst leaves 40
+ * bytes a buf behind, whatever order the bufs come back in. */
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@
 #endif
 
 #define SLAB_BUFS 64
-#define COPY_MAX 1024 /* a buf of less is copied behind a queue's tail */
+#define COPY_MAX 2048 /* a buf of less is copied behind a queue's tail */
 
 struct buf_slab {
     struct buf_slab *next;
@@ -31,10 +31,11 @@ struct buf_slab {
     struct buf bufs[SLAB_BUFS];
 };
 
-void buf_pool_init(struct buf_pool *p, size_t keep_max, size_t used_max, size_t pipes_max)
+void buf_pool_init(struct buf_pool *p, size_t keep, size_t used_max, size_t pipes_max)
 {
     memset(p, 0, sizeof *p);
-    p->keep_max = keep_max;
+    p->demand.least = keep;
+    p->pipes_kept = keep;
     p->used_max = used_max;
     p->pipes_max = pipes_max;
 }
@@ -89,18 +90,36 @@ static bool slab_add(struct buf_pool *p)
     return true;
 }
 
-static void count_used(struct buf_pool *p, size_t used)
+static void count_used(struct buf_pool *p)
 {
-    p->used = used;
     if (p->gauge)
-        __atomic_store_n(p->gauge, used, __ATOMIC_RELAXED);
+        __atomic_store_n(p->gauge, p->demand.used, __ATOMIC_RELAXED);
+}
+
+static void chill(struct buf_pool *p, struct buf *b)
+{
+    madvise(b->data, BUF_SIZE, MADV_DONTNEED);
+    b->next = p->cold;
+    p->cold = b;
+}
+
+void buf_pool_tick(struct buf_pool *p)
+{
+    demand_tick(&p->demand);
+    while (p->free_count > demand_keep(&p->demand)) {
+        struct buf *b = p->free;
+
+        p->free = b->next;
+        p->free_count--;
+        chill(p, b);
+    }
 }
 
 struct buf *buf_get(struct buf_pool *p)
 {
     struct buf *b = p->free;
 
-    if (p->used_max != 0 && p->used >= p->used_max)
+    if (p->used_max != 0 && p->demand.used >= p->used_max)
         return NULL;
     if (b) {
         p->free = b->next;
@@ -111,7 +130,8 @@ struct buf *buf_get(struct buf_pool *p)
         b = p->cold;
         p->cold = b->next;
     }
-    count_used(p, p->used + 1);
+    demand_take(&p->demand, 1);
+    count_used(p);
     UNPOISON(b->data, BUF_SIZE);
     b->next = NULL;
     b->off = BUF_HEADROOM;
@@ -147,7 +167,7 @@ struct buf *buf_get_pipe(struct buf_pool *p)
 static void put_pipe(struct buf_pool *p, struct buf *b)
 {
     p->pipes_used--;
-    if (b->len > 0 || p->free_pipe_count >= p->keep_max) {
+    if (b->len > 0 || p->free_pipe_count >= p->pipes_kept) {
         pipe_free(b);
         return;
     }
@@ -169,16 +189,15 @@ void buf_put(struct buf **bp)
         put_pipe(p, b);
         return;
     }
-    assert(p->used > 0);
-    count_used(p, p->used - 1);
-    if (p->free_count < p->keep_max) {
+    assert(p->demand.used > 0);
+    demand_give(&p->demand, 1);
+    count_used(p);
+    if (p->free_count < demand_keep(&p->demand)) {
         b->next = p->free;
         p->free = b;
         p->free_count++;
     } else {
-        madvise(b->data, BUF_SIZE, MADV_DONTNEED);
-        b->next = p->cold;
-        p->cold = b;
+        chill(p, b);
     }
     POISON(b->data, BUF_SIZE);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "common/base/demand.h"
 #include "common/base/slice.h"
 
 #define BUF_SIZE 16384 /* of data, rooms included */
@@ -36,13 +37,17 @@ struct buf_pool {
     struct buf_slab *slabs;
     struct buf *free_pipes; /* empty pipes, open */
     size_t free_count, free_pipe_count;
-    size_t keep_max;        /* free bufs (and pipes) kept; more go back to the system */
-    size_t used, used_max;  /* bufs out; buf_get fails at used_max (0: no limit) */
+    struct demand demand;   /* of bufs; what is free beyond it goes back to the system */
+    size_t used_max;        /* buf_get fails at so many bufs out (0: no limit) */
+    size_t pipes_kept;      /* free pipes, at most */
     size_t pipes_used, pipes_max;
     uint64_t *gauge;        /* statistics: bufs in use; may be NULL */
 };
 
-void buf_pool_init(struct buf_pool *p, size_t keep_max, size_t used_max, size_t pipes_max);
+/* keep: free bufs and pipes kept whatever the demand. */
+void buf_pool_init(struct buf_pool *p, size_t keep, size_t used_max, size_t pipes_max);
+/* Once a second: gives back what two seconds did not need. */
+void buf_pool_tick(struct buf_pool *p);
 /* Every buf is back, or is not touched again. */
 void buf_pool_fini(struct buf_pool *p);
 

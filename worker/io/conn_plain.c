@@ -8,12 +8,16 @@
 
 static ssize_t plain_read(struct conn *c, void *p, size_t n)
 {
-    return read(c->fd, p, n);
+    return recv(c->fd, p, n, 0);
 }
 
 static ssize_t plain_writev(struct conn *c, const struct iovec *iov, int n)
 {
-    return n == 1 ? write(c->fd, iov->iov_base, iov->iov_len) : writev(c->fd, iov, n);
+    struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
+
+    if (n == 1)
+        return send(c->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+    return sendmsg(c->fd, &m, MSG_NOSIGNAL);
 }
 
 static int plain_shutdown(struct conn *c)

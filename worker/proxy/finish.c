@@ -2,9 +2,6 @@
 #include <stdlib.h>
 #include "worker/proxy/exchange.h"
 
-/* Finished exchanges kept for the next requests. */
-#define KEEP_EXCHANGES 256
-
 static struct slice text_or_none(const char *s)
 {
     return s ? slice_str(s) : SLICE_NONE;
@@ -100,7 +97,8 @@ static void exchange_free(struct dead *d)
     struct exchange *x = CONTAINER(d, struct exchange, dead);
     struct proxy *p = x->proxy;
 
-    if (p->free_exchange_count >= KEEP_EXCHANGES) {
+    demand_give(&p->exchanges, 1);
+    if (p->free_exchange_count >= demand_keep(&p->exchanges)) {
         free(x);
         return;
     }
@@ -128,13 +126,26 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     loop_bury(&p->loop, &x->dead, exchange_free);
 }
 
-void exchanges_fini(struct proxy *p)
+static void exchanges_trim(struct proxy *p, size_t keep)
 {
-    struct dead *d;
+    while (p->free_exchange_count > keep) {
+        struct dead *d = p->free_exchanges;
 
-    while ((d = p->free_exchanges) != NULL) {
         p->free_exchanges = d->next;
+        p->free_exchange_count--;
         free(CONTAINER(d, struct exchange, dead));
     }
-    p->free_exchange_count = 0;
+}
+
+void proxy_tick(struct proxy *p)
+{
+    buf_pool_tick(&p->bufs);
+    arena_pool_tick(&p->arenas);
+    demand_tick(&p->exchanges);
+    exchanges_trim(p, demand_keep(&p->exchanges));
+}
+
+void exchanges_fini(struct proxy *p)
+{
+    exchanges_trim(p, 0);
 }

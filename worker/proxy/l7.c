@@ -24,12 +24,18 @@ static struct listener *listener_of(struct http_service *svc)
 static struct exchange *exchange_alloc(struct proxy *p)
 {
     struct dead *d = p->free_exchanges;
+    struct exchange *x;
 
-    if (!d)
-        return malloc(sizeof(struct exchange));
-    p->free_exchanges = d->next;
-    p->free_exchange_count--;
-    return CONTAINER(d, struct exchange, dead);
+    if (d) {
+        p->free_exchanges = d->next;
+        p->free_exchange_count--;
+        x = CONTAINER(d, struct exchange, dead);
+    } else {
+        x = malloc(sizeof *x);
+    }
+    if (x)
+        demand_take(&p->exchanges, 1);
+    return x;
 }
 
 static struct stream *service_open(struct http_service *svc, struct side *down, struct conn *c)

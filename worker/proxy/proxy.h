@@ -22,6 +22,7 @@ struct proxy {
     struct generation *generation; /* in force; NULL before the first */
     void *free_exchanges;          /* struct exchange, recycled (l7.c) */
     size_t free_exchange_count;
+    struct demand exchanges;
     struct list sessions;          /* struct session (l4.c) */
     struct list greetings;         /* struct greeting (front.c) */
     struct request_ids ids;
@@ -51,6 +52,8 @@ void listener_unref(struct listener **l);
 
 /* http: the service that opens streams (l7.c). */
 extern const struct http_service_ops l7_service_ops;
+/* Once a second: pools give back what they did not need lately. */
+void proxy_tick(struct proxy *p);
 /* Gives the memory of finished ones back; none may be in progress. */
 void exchanges_fini(struct proxy *p);
 
