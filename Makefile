@@ -17,6 +17,7 @@ RPCTL_SRC := $(wildcard ctl/*.c common/*/*.c)
 # The unit tests link what they need of everything that holds no main().
 LIB_SRC   := $(filter-out %/main.c,$(sort $(RPD_SRC) $(RPCTL_SRC)))
 UNIT      := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/test_*.c))
+BENCH     := $(patsubst %,$(BUILD)/bench/%,floor load origin)
 MAN       := $(patsubst man/%,$(BUILD)/man/%,$(wildcard man/*.[1-9]))
 
 # llhttp: Debian packages its sources (node-llhttp), others a library.
@@ -81,6 +82,12 @@ $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC_LINK) -o $@ $^ $(LIBS) $(shell pkg-config --libs check)
 
+$(BUILD)/bench/load: $(BUILD)/obj/t/bench/answer.o
+$(BUILD)/bench/%: $(BUILD)/obj/t/bench/%.o $(BUILD)/obj/t/bench/net.o
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC_LINK) -o $@ $^
+
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
@@ -116,7 +123,7 @@ run: deps-run
 	$(Q)$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) all
 	$(Q)t/demo/run $(BUILD)
 
-deps-run deps-check: deps-%:
+deps-run deps-check deps-bench: deps-%:
 	$(Q)t/deps $*
 
 asan:
@@ -140,8 +147,13 @@ check: deps-check
 print-flags:
 	@echo -std=c11 -fno-common $(CPP) $(WARN)
 
-bench: all
-	$(Q)RPD_BUILD=$(abspath $(BUILD)) t/bench/run
+bench-programs: $(BENCH)
+
+# SCENARIO="h1_1k tcp_1k" ROUNDS=5 MEASURE="cpu calls": t/bench/run has them all.
+bench: deps-bench
+	$(Q)$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) all \
+	    bench-programs
+	$(Q)t/bench/run $(BUILD)
 
 # Installation. Distributions set PREFIX=/usr; /etc is /etc wherever the programs are. Files that
 # name the programs are written for /usr/local in the tree.
@@ -178,8 +190,8 @@ clean:
 	rm -rf build
 
 FORCE:
-.PHONY: all man run deps-run deps-check asan unit-programs unit e2e lint check \
-        print-flags bench install uninstall clean FORCE
+.PHONY: all man run deps-run deps-check deps-bench asan unit-programs unit e2e lint check \
+        print-flags bench-programs bench install uninstall clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 

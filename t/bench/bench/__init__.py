@@ -1,0 +1,1 @@
+"""The benchmark of rpd beside nginx, HAProxy and a floor: t/bench/run."""

@@ -1,0 +1,134 @@
+"""A proxy as the benchmark runs it; the floor and rpd, and the origin behind them all."""
+import dataclasses
+import os
+import pathlib
+import subprocess
+import tempfile
+
+from . import system
+
+READY_S = 120  # under valgrind, on a busy machine
+KEEPALIVE = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a proxy is configured for."""
+    is_tcp: bool = False
+    routes: int = 1          # by host, each with a backend of its own
+    workers: int = 1
+    has_log: bool = False
+    is_upload: bool = False  # of bodies too large to be held
+
+    def hosts(self):
+        """Of the routes; one route takes any."""
+        return [f"h{i}.bench" for i in range(self.routes)] if self.routes > 1 else []
+
+
+class Proxy:
+    """A running proxy, in a directory of its own. `wrapper` stands before its command."""
+
+    name = ""
+
+    def __init__(self, build, setup, origin, cpus, wrapper=()):
+        self.build, self.setup, self.origin = build, setup, origin
+        self.port = system.free_port()
+        self.scratch = tempfile.TemporaryDirectory(prefix="rpd-bench-")
+        self.dir = pathlib.Path(self.scratch.name)
+        self.dir.chmod(0o755)
+        with (self.dir / "output").open("w", encoding="utf-8") as output:
+            self.process = system.spawn([*wrapper, *self.command()], cpus, stdout=output,
+                                        stderr=output)
+        try:
+            system.wait_until(self.is_ready, self.name, READY_S)
+        except RuntimeError:
+            print((self.dir / "output").read_text(encoding="utf-8", errors="replace"))
+            self.stop()
+            raise
+        self.pids = system.family(self.process.pid)
+
+    @classmethod
+    def version(cls, build):
+        """As the program says it."""
+        raise NotImplementedError
+
+    def command(self):
+        """Writes what configuration it needs and gives the command."""
+        raise NotImplementedError
+
+    def is_ready(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} does not start")
+        return system.fetch(self.port, (self.setup.hosts() or ["bench"])[0])
+
+    def write(self, name, text):
+        path = self.dir / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def stop(self):
+        system.end(self.process)
+        self.scratch.cleanup()
+
+
+def output_of(command):
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout
+
+
+class Origin(Proxy):
+    """Not a proxy, but started like one."""
+
+    name = "origin"
+
+    def __init__(self, build, cpus):
+        super().__init__(build, Setup(), None, cpus)
+
+    def command(self):
+        return [self.build / "bench/origin", f"127.0.0.1:{self.port}"]
+
+
+class Floor(Proxy):
+    """What a forwarder that parses nothing has to spend."""
+
+    name = "floor"
+    options = ()
+
+    def command(self):
+        return [self.build / "bench/floor", *self.options, f"127.0.0.1:{self.port}",
+                f"127.0.0.1:{self.origin}"]
+
+
+class Splice(Floor):
+    name = "floor, spliced"
+    options = ("--splice",)
+
+
+class Rpd(Proxy):
+    name = "rpd"
+
+    @classmethod
+    def version(cls, build):
+        return output_of([build / "rpd", "-V"]).strip()
+
+    def backend(self, name):
+        return (f"[backend {name}]\nserver = 127.0.0.1:{self.origin}\nkeepalive = {KEEPALIVE}\n")
+
+    def sections(self):
+        """Routes and backends."""
+        hosts = self.setup.hosts()
+        if not hosts:
+            return "default_backend = b\n" + self.backend("b")
+        return "".join(f"[route r{i}]\nhost = {host}\nbackend = b{i}\n" + self.backend(f"b{i}")
+                       for i, host in enumerate(hosts))
+
+    def command(self):
+        # As root the worker has to stay root: valgrind writes its findings at the worker's end.
+        user = "user = root\ngroup = root\n" if os.geteuid() == 0 else ""
+        log = self.dir / "access.log" if self.setup.has_log else "off"
+        path = self.write("rpd.ini", (
+            f"[global]\nworkers = {self.setup.workers}\nrun_dir = {self.dir}/run\n{user}"
+            f"access_log = {log}\n[listener web]\nbind = 127.0.0.1:{self.port}\n"
+            f"mode = {'tcp' if self.setup.is_tcp else 'http'}\n{self.sections()}"))
+        return [self.build / "rpd", "-c", path]

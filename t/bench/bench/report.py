@@ -1,0 +1,103 @@
+"""Markdown, on the terminal and in a file."""
+import statistics
+
+
+class Report:
+    def __init__(self, path):
+        self.file = path.open("w", encoding="utf-8")
+
+    def line(self, text=""):
+        print(text, flush=True)
+        self.file.write(text + "\n")
+        self.file.flush()
+
+    def table(self, header, rows):
+        """The first column holds names, the others numbers."""
+        widths = [max(map(len, column)) for column in zip(header, *rows)]
+        cells = [[c.ljust(w) if i == 0 else c.rjust(w)
+                  for i, (c, w) in enumerate(zip(row, widths))] for row in [header, *rows]]
+        rule = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+        for row in [cells[0], rule, *cells[1:]]:
+            self.line("| " + " | ".join(row) + " |")
+        self.line()
+
+
+def number(value, digits=None):
+    """Three digits or more, and thousands apart."""
+    if value is None:
+        return ""
+    if digits is None:
+        digits = 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    return f"{value:,.{digits}f}"
+
+
+def ratio(one, other):
+    """The median of the rounds' ratios: in a round both met the same machine."""
+    pairs = [a / b for a, b in zip(one, other) if b]
+    return statistics.median(pairs) if pairs else None
+
+
+def lower_quartile(values):
+    if len(values) < 2:
+        return values[0]
+    return statistics.quantiles(values, n=4, method="inclusive")[0]
+
+
+def cpu_columns(player, floor):
+    cpu = player.cpu_us
+    if not cpu:
+        return {}
+    median = statistics.median(cpu)
+    columns = {"CPU us": median, "lower quartile": lower_quartile(cpu), "min": min(cpu),
+               "max": max(cpu), "user": median * player.user_share(),
+               "system": median * (1 - player.user_share())}
+    columns = {name: number(value) for name, value in columns.items()}
+    if floor:
+        columns["x floor"] = number(ratio(cpu, floor.cpu_us), 2)
+    columns["requests/s"] = number(statistics.median(player.rate))
+    return columns
+
+
+def other_columns(player, rate):
+    columns = {}
+    if player.calls:
+        columns["calls"] = number(sum(player.calls.values()), 2)
+    if player.instructions is not None:
+        columns["instructions"] = number(player.instructions, 0)
+    if player.latency:
+        columns.update({f"{name} us at {rate:,}/s": number(player.latency[key], 0) for name, key in
+                        (("p50", "p50_us"), ("p99", "p99_us"), ("p99.9", "p999_us"))})
+    if player.errors:
+        columns["ERRORS"] = str(player.errors)
+    return columns
+
+
+def players_table(report, players, floor, rate):
+    found = {p.label: {**cpu_columns(p, floor), **other_columns(p, rate)} for p in players}
+    header = list(dict.fromkeys(name for columns in found.values() for name in columns))
+    report.table(["per request", *header], [[label, *(columns.get(h, "") for h in header)]
+                                            for label, columns in found.items()])
+
+
+def calls_lines(report, players):
+    for p in players:
+        if p.calls:
+            kinds = ", ".join(f"{name} {n:.2f}" for name, n in p.calls.items())
+            report.line(f"- calls of {p.label}: {kinds}")
+
+
+def against_peers(report, rpd, peers):
+    """rpd over whichever peer does best, of each thing measured."""
+    found = []
+    if rpd.cpu_us and peers:
+        best = min(peers, key=lambda p: statistics.median(p.cpu_us))
+        found.append(f"CPU {ratio(rpd.cpu_us, best.cpu_us):.2f} ({best.label})")
+    for what, value in (("calls", lambda p: sum(p.calls.values()) or None),
+                        ("instructions", lambda p: p.instructions),
+                        ("p99", lambda p: p.latency and p.latency["p99_us"])):
+        known = [p for p in peers if value(p)]
+        if value(rpd) and known:
+            best = min(known, key=value)
+            found.append(f"{what} {value(rpd) / value(best):.2f} ({best.label})")
+    if found:
+        report.line("- rpd over the better peer: " + ", ".join(found))

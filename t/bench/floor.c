@@ -1,0 +1,269 @@
+/* The floor of the benchmark: what an epoll forwarder that parses nothing has to spend.
+ *
+ *     floor [--splice] LISTEN ORIGIN
+ *
+ * A client's connection is paired with one to the origin; what either says is read once and written
+ * once. No timer, and no memory asked for per request. When a client closes, its server connection
+ * is kept for the next one: with clients that close only after a whole answer (load does) nothing
+ * of an earlier answer can be in it, which is how a forwarder that knows no HTTP may reuse it as
+ * the proxies do.
+ *
+ * With --splice the bytes never leave the kernel: they go through a pipe per direction. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "t/bench/net.h"
+
+#define BATCH 64
+#define BUFFER (256 << 10)
+#define PIPE (1 << 20)
+
+/* One of the two sockets of a pair. Never given back to the heap: an event that comes late in a
+ * batch finds nothing to read, and nothing worse. */
+struct end {
+    int fd;
+    struct end *to;   /* NULL: a server connection kept, or a spare end */
+    struct end *next; /* of the list it lies in */
+    bool is_server;
+    bool is_stuck;  /* `to` takes no more for now */
+    bool is_closed; /* by the origin, while it was kept */
+    /* Read and not written: bytes of rest[] (made at the first need, then kept), or of the pipe. */
+    char *rest;
+    size_t at, left;
+    int pipe[2];
+};
+
+struct floor {
+    int epoll;
+    int listener;
+    bool is_splice;
+    struct sockaddr_in origin;
+    struct end *kept;  /* server connections */
+    struct end *spare; /* ends of clients that have gone */
+    char buffer[BUFFER];
+};
+
+static struct end *pop(struct end **list)
+{
+    struct end *e = *list;
+
+    if (e)
+        *list = e->next;
+    return e;
+}
+
+static void push(struct end **list, struct end *e)
+{
+    e->next = *list;
+    *list = e;
+}
+
+static void pipe_open(struct end *e)
+{
+    if (pipe2(e->pipe, O_NONBLOCK | O_CLOEXEC) < 0 || fcntl(e->pipe[1], F_SETPIPE_SZ, PIPE) < 0)
+        net_fail("pipe");
+}
+
+static struct end *end_new(struct floor *f)
+{
+    struct end *e = net_grow(NULL, sizeof *e);
+
+    *e = (struct end){ .fd = -1 };
+    if (f->is_splice)
+        pipe_open(e);
+    return e;
+}
+
+/* Closed, and as new; what still lies in a pipe is lost with it. */
+static void recycle(struct floor *f, struct end *e)
+{
+    (void)close(e->fd);
+    e->fd = -1;
+    e->to = NULL;
+    e->is_server = e->is_stuck = e->is_closed = false;
+    if (f->is_splice && e->left > 0) {
+        (void)close(e->pipe[0]);
+        (void)close(e->pipe[1]);
+        pipe_open(e);
+    }
+    e->left = 0;
+    push(&f->spare, e);
+}
+
+static struct end *end_get(struct floor *f, int fd)
+{
+    struct end *e = pop(&f->spare);
+
+    if (!e)
+        e = end_new(f);
+    e->fd = fd;
+    return e;
+}
+
+static struct end *server_get(struct floor *f)
+{
+    struct end *e;
+    int fd;
+
+    while ((e = pop(&f->kept))) {
+        if (!e->is_closed)
+            return e;
+        recycle(f, e);
+    }
+    fd = net_connect(&f->origin);
+    if (fd < 0)
+        net_fail("connect");
+    e = end_get(f, fd);
+    e->is_server = true;
+    net_watch(f->epoll, fd, e);
+    return e;
+}
+
+static void accept_all(struct floor *f)
+{
+    int fd;
+
+    while ((fd = net_accept(f->listener)) >= 0) {
+        struct end *client = end_get(f, fd);
+        struct end *server = server_get(f);
+
+        client->to = server;
+        server->to = client;
+        net_watch(f->epoll, fd, client);
+    }
+}
+
+/* The client has gone, or its server has. */
+static void part(struct floor *f, struct end *e)
+{
+    struct end *client = e->is_server ? e->to : e;
+    struct end *server = client->to;
+
+    server->to = NULL;
+    if (e == client && client->left == 0 && server->left == 0)
+        push(&f->kept, server);
+    else
+        recycle(f, server);
+    recycle(f, client);
+}
+
+static bool is_again(ssize_t n)
+{
+    return n < 0 && errno == EAGAIN;
+}
+
+/* What write() left: a copy, until the socket takes it. */
+static void keep_rest(struct end *e, const char *p, size_t n)
+{
+    if (!e->rest)
+        e->rest = net_grow(NULL, BUFFER);
+    memcpy(e->rest, p, n);
+    e->at = 0;
+    e->left = n;
+    e->is_stuck = true;
+}
+
+/* These three are true when it is worth to read on; false at a pause and, with *gone, at an end. */
+static bool write_rest(struct end *e, bool *gone)
+{
+    ssize_t n = write(e->to->fd, e->rest + e->at, e->left);
+
+    *gone = n < 0 && !is_again(n);
+    if (n > 0) {
+        e->at += (size_t)n;
+        e->left -= (size_t)n;
+    }
+    e->is_stuck = e->left > 0;
+    return !e->is_stuck;
+}
+
+static bool copy(struct floor *f, struct end *e, bool *gone)
+{
+    ssize_t n = read(e->fd, f->buffer, sizeof f->buffer);
+    ssize_t done;
+
+    *gone = n == 0 || (n < 0 && !is_again(n));
+    if (n <= 0)
+        return false;
+    done = write(e->to->fd, f->buffer, (size_t)n);
+    *gone = done < 0 && !is_again(done);
+    if (done < n)
+        keep_rest(e, f->buffer + (done > 0 ? done : 0), (size_t)(n - (done > 0 ? done : 0)));
+    return n == sizeof f->buffer && !e->is_stuck;
+}
+
+static bool splice_on(struct end *e, bool *gone)
+{
+    unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+    ssize_t in = splice(e->fd, NULL, e->pipe[1], NULL, PIPE - e->left, flags);
+    ssize_t out = 0;
+
+    *gone = in == 0 || (in < 0 && !is_again(in));
+    if (in > 0)
+        e->left += (size_t)in;
+    if (e->left > 0)
+        out = splice(e->pipe[0], NULL, e->to->fd, NULL, e->left, flags);
+    if (out > 0)
+        e->left -= (size_t)out;
+    else if (out < 0 && !is_again(out))
+        *gone = true;
+    e->is_stuck = e->left > 0;
+    return (in > 0 || out > 0) && !e->is_stuck;
+}
+
+static void forward(struct floor *f, struct end *e)
+{
+    bool gone = false;
+    bool is_on = true;
+
+    if (!f->is_splice && e->is_stuck)
+        is_on = write_rest(e, &gone);
+    while (is_on && !gone)
+        is_on = f->is_splice ? splice_on(e, &gone) : copy(f, e, &gone);
+    if (gone)
+        part(f, e);
+}
+
+static void happened(struct floor *f, struct end *e, uint32_t events)
+{
+    if (!e) {
+        accept_all(f);
+        return;
+    }
+    if (e->to && (events & EPOLLOUT) && e->to->is_stuck)
+        forward(f, e->to);
+    if (e->to && (events & EPOLLIN) && !e->is_stuck)
+        forward(f, e);
+    else if (!e->to && e->is_server && (events & EPOLLIN))
+        e->is_closed = true;
+}
+
+int main(int argc, char **argv)
+{
+    struct floor *f = net_grow(NULL, sizeof *f);
+    struct sockaddr_in at;
+
+    memset(f, 0, sizeof *f);
+    f->is_splice = argc > 1 && strcmp(argv[1], "--splice") == 0;
+    if (argc != 3 + f->is_splice) {
+        errno = EINVAL;
+        net_fail("usage: floor [--splice] LISTEN ORIGIN");
+    }
+    net_init();
+    at = net_addr(argv[argc - 2]);
+    f->origin = net_addr(argv[argc - 1]);
+    f->listener = net_listen(&at);
+    f->epoll = epoll_create1(EPOLL_CLOEXEC);
+    net_watch(f->epoll, f->listener, NULL);
+    for (;;) {
+        struct epoll_event events[BATCH];
+        int n = epoll_wait(f->epoll, events, BATCH, -1);
+
+        for (int i = 0; i < n; i++)
+            happened(f, events[i].data.ptr, events[i].events);
+    }
+}
