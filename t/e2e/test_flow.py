@@ -280,6 +280,9 @@ def test_worker_memory_returns_after_load(rpd, origin):
     for _ in range(20):
         burst()
     loaded = memory(pid)
-    wait_until(lambda: memory(pid) - before < 3 << 18)  # pools give back what they do not need
+    try:
+        wait_until(lambda: memory(pid) - before < 3 << 18)
+    finally:
+        print(before, loaded, memory(pid))  # pools give back what they do not need
     print(before, loaded, memory(pid))
     assert d.worker_total("buffers") == 0

@@ -1,4 +1,5 @@
 /* The end of an exchange: counters, access log, memory. */
+#include <malloc.h>
 #include <stdlib.h>
 #include "worker/proxy/exchange.h"
 
@@ -139,10 +140,15 @@ static void exchanges_trim(struct proxy *p, size_t keep)
 
 void proxy_tick(struct proxy *p)
 {
+    size_t free_count = p->arenas.free_count + p->free_exchange_count;
+
     buf_pool_tick(&p->bufs);
     arena_pool_tick(&p->arenas);
     demand_tick(&p->exchanges);
     exchanges_trim(p, demand_keep(&p->exchanges));
+    /* The allocator keeps what was freed, unless it is told; while nobody waits. */
+    if (p->arenas.free_count + p->free_exchange_count < free_count && p->exchanges.used == 0)
+        malloc_trim(0);
 }
 
 void exchanges_fini(struct proxy *p)
