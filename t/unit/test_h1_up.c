@@ -170,10 +170,12 @@ static void large(bool can_pipe)
 
         if (w > 0)
             sent += (size_t)w;
-        if (f.got_n == f.granted && f.heads) {
+        if (f.got_n >= f.granted && f.heads) {
+            size_t had = f.got_n;
+
             ck_assert_int_eq(loop_once(&loop, 20), 0);
             ck_assert(!timer_is_set(&up.conn->timer));
-            ck_assert_uint_eq(f.got_n, f.granted);
+            ck_assert_uint_eq(f.got_n, had);
             fake_grant(&up.side, 12345);
         }
         ck_assert_int_eq(loop_once(&loop, 0), 0);

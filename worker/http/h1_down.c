@@ -321,9 +321,9 @@ static bool step_body(struct h1_down *d)
     uint32_t had = d->in->len;
     enum end_reason why;
 
-    if (d->credit == 0)
+    if (d->credit <= 0)
         return false;
-    why = h1_body_decode(&d->ex->body, d->conn->pool->bufs, &d->in, d->credit, &out);
+    why = h1_body_decode(&d->ex->body, d->conn->pool->bufs, &d->in, (uint64_t)d->credit, &out);
     d->side.wire_in += had - (d->in ? d->in->len : 0);
     if (max && d->ex->body.total > max)
         why = END_BODY_TOO_LARGE;
@@ -348,10 +348,10 @@ static bool step_tunnel(struct h1_down *d)
     struct stream *st = d->side.stream;
     struct buf *out = d->in;
 
-    if (d->credit == 0)
+    if (d->credit <= 0)
         return false;
     /* No more was read than credit, or it came before and the first credit is more. */
-    assert(out->len <= d->credit);
+    assert(out->len <= (uint64_t)d->credit);
     d->in = NULL;
     d->side.wire_in += out->len;
     d->credit -= out->len;
@@ -425,7 +425,7 @@ static ssize_t read_pipe(struct h1_down *d)
 {
     struct stream *st = d->side.stream;
     struct buf *pipe = buf_get_pipe(d->conn->pool->bufs);
-    uint64_t max = d->credit;
+    uint64_t max = BUF_PIPE_SIZE;
     ssize_t n;
 
     if (!pipe)
@@ -439,7 +439,7 @@ static ssize_t read_pipe(struct h1_down *d)
     }
     stat_add(d->svc->bytes_in, (uint64_t)n);
     d->side.wire_in += (uint64_t)n;
-    d->credit -= (uint64_t)n;
+    d->credit -= n;
     d->is_bulk = n >= BUF_READ_MAX;
     if (d->state == DOWN_BODY) {
         d->ex->body.left -= (uint64_t)n;
@@ -463,7 +463,7 @@ static ssize_t read_memory(struct h1_down *d)
         return 1;
     }
     n = conn_read(d->conn, d->in,
-                  d->state == DOWN_TUNNEL && d->credit < BUF_SIZE ? d->credit : BUF_SIZE);
+                  d->state == DOWN_TUNNEL && d->credit < BUF_SIZE ? (size_t)d->credit : BUF_SIZE);
     if (n <= 0) {
         if (d->in->len == 0)
             buf_put(&d->in);
@@ -490,6 +490,11 @@ void h1_down_on_readable(struct conn *c)
         }
         if (may_splice(d))
             n = read_pipe(d);
+        if (n > 0) { /* more when the pipe has left: to ask now would only hear EAGAIN */
+            if (d->conn == c)
+                h1_down_after_flush(d, LATER_READ);
+            break;
+        }
         if (n == -2)
             n = read_memory(d);
         if (n > 0)

@@ -28,7 +28,7 @@ struct h1_down {
     struct h1_gather gather;
     struct task task;          /* does what `later` says */
     struct h1_down_request *ex;
-    uint64_t credit;           /* request body bytes that may be delivered */
+    int64_t credit;            /* request body bytes that may be delivered; negative: overdrawn */
     uint64_t queued;           /* response body bytes in conn->out not yet reported */
     uint8_t state;
     uint8_t framing;           /* of the response */
@@ -56,6 +56,8 @@ static inline bool h1_down_is_cut(const struct h1_down *d)
 
 /* The `later` task: does what the bits say when the caller's stack has unwound. */
 void h1_down_later(struct h1_down *d, unsigned what);
+/* As h1_down_later, but when what is queued now was sent. */
+void h1_down_after_flush(struct h1_down *d, unsigned what);
 void h1_down_on_later(struct task *t);
 /* conn_user's: bytes came, or credit did. */
 void h1_down_on_readable(struct conn *c);

@@ -16,6 +16,12 @@ void h1_down_later(struct h1_down *d, unsigned what)
     loop_soon(d->conn->pool->loop, &d->task);
 }
 
+void h1_down_after_flush(struct h1_down *d, unsigned what)
+{
+    d->later |= (uint8_t)what;
+    loop_flush_soon(d->conn->pool->loop, &d->task);
+}
+
 /* ---- writing ---- */
 
 /* The last byte of the answer has left. */
@@ -143,7 +149,7 @@ static void grant(struct side *s, uint64_t bytes)
 {
     struct h1_down *d = down_of(s);
 
-    d->credit += bytes;
+    d->credit += (int64_t)bytes;
     if (!d->is_busy && (d->state == DOWN_BODY || d->state == DOWN_TUNNEL))
         h1_down_later(d, LATER_READ);
 }

@@ -203,9 +203,9 @@ static bool step_body(struct h1_up *u)
     struct buf *out = NULL;
     enum end_reason why;
 
-    if (u->credit == 0)
+    if (u->credit <= 0)
         return false;
-    why = h1_body_decode(&u->body, c->pool->bufs, &u->in, u->credit, &out);
+    why = h1_body_decode(&u->body, c->pool->bufs, &u->in, (uint64_t)u->credit, &out);
     if (out) {
         u->credit -= out->len;
         st->ops->on_data(st, &u->side, out);
@@ -224,10 +224,10 @@ static bool step_tunnel(struct h1_up *u)
     struct stream *st = u->side.stream;
     struct buf *out = u->in;
 
-    if (u->credit == 0)
+    if (u->credit <= 0)
         return false;
     /* No more was read than credit, or it came with the head and the first credit is more. */
-    assert(out->len <= u->credit);
+    assert(out->len <= (uint64_t)u->credit);
     u->in = NULL;
     u->credit -= out->len;
     st->ops->on_data(st, &u->side, out);
@@ -293,7 +293,7 @@ static ssize_t read_pipe(struct h1_up *u)
 {
     struct stream *st = u->side.stream;
     struct buf *pipe = buf_get_pipe(u->conn->pool->bufs);
-    uint64_t max = u->credit;
+    uint64_t max = BUF_PIPE_SIZE;
     ssize_t n;
 
     if (!pipe)
@@ -308,7 +308,7 @@ static ssize_t read_pipe(struct h1_up *u)
     if (u->config.bytes_in)
         stat_add(u->config.bytes_in, (uint64_t)n);
     u->side.wire_in += (uint64_t)n;
-    u->credit -= (uint64_t)n;
+    u->credit -= n;
     u->is_bulk = n >= BUF_READ_MAX;
     if (u->state == UP_BODY) {
         u->body.left -= (uint64_t)n;
@@ -331,7 +331,7 @@ static ssize_t read_memory(struct h1_up *u)
         return 1;
     }
     n = conn_read(u->conn, u->in,
-                  u->state == UP_TUNNEL && u->credit < BUF_SIZE ? u->credit : BUF_SIZE);
+                  u->state == UP_TUNNEL && u->credit < BUF_SIZE ? (size_t)u->credit : BUF_SIZE);
     if (n <= 0) {
         if (u->in->len == 0)
             buf_put(&u->in);
@@ -374,6 +374,11 @@ static void on_readable(struct conn *c)
     while (u->conn == c && c->is_readable && wants_bytes(u)) {
         ssize_t n = may_splice(u) ? read_pipe(u) : -2;
 
+        if (n > 0) { /* more when the pipe has left: to ask now would only hear EAGAIN */
+            if (u->conn == c)
+                loop_flush_soon(c->pool->loop, &u->resume);
+            break;
+        }
         if (n == -2)
             n = read_memory(u);
         if (n > 0)
@@ -531,7 +536,7 @@ static void grant(struct side *s, uint64_t bytes)
 {
     struct h1_up *u = up_of(s);
 
-    u->credit += bytes;
+    u->credit += (int64_t)bytes;
     if (!u->is_busy && (u->state == UP_BODY || u->state == UP_TUNNEL))
         loop_soon(u->conn->pool->loop, &u->resume);
 }

@@ -26,7 +26,7 @@ struct h1_up {
     struct h1_up_config config;
     h1_up_release_fn *release;
     void *release_arg;
-    uint64_t credit;         /* body bytes we may still deliver */
+    int64_t credit;          /* body bytes we may still deliver; negative: overdrawn by a pipe */
     uint64_t interim;        /* bytes of 1xx heads so far */
     uint64_t queued;         /* request body bytes in conn->out, not yet reported by on_credit */
     struct h1_gather gather;

@@ -25,7 +25,8 @@
 struct side;
 struct stream;
 
-/* Body bytes that may be on their way in one direction: four buffers. */
+/* Body bytes that may be on their way in one direction: four buffers. With any credit left, a side
+ * may overdraw it by one pipe, whose bytes are not in our memory, and waits until it is repaid. */
 #define STREAM_CREDIT 65536
 
 struct side_ops {
@@ -61,7 +62,7 @@ struct stream_ops {
     /* down: the request's head (in stream->arena). up: a response's head, 1xx or final; its
      * memory may go after the call. */
     void (*on_head)(struct stream *st, struct side *s, struct head *h);
-    /* The buf is the stream's now. Never more than was granted. */
+    /* The buf is the stream's now. Never more than was granted, but for a pipe (STREAM_CREDIT). */
     void (*on_data)(struct stream *st, struct side *s, struct buf *b);
     void (*on_end)(struct stream *st, struct side *s, const struct fields *trailers);
     void (*on_credit)(struct stream *st, struct side *s, uint64_t bytes);

@@ -23,6 +23,7 @@
 #endif
 
 #define SLAB_BUFS 64
+#define PIPE_LEAST 65536
 #define COPY_MAX 2048 /* a buf of less is copied behind a queue's tail */
 
 struct buf_slab {
@@ -139,6 +140,20 @@ struct buf *buf_get(struct buf_pool *p)
     return b;
 }
 
+/* The kernel bounds what one user's pipes may hold (pipe-user-pages-soft in pipe(7)): past that, new
+ * ones are small. One of the usual size will do; a smaller one is not worth the calls. */
+static int pipe_open(int fds[2])
+{
+    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
+        return -1;
+    if (fcntl(fds[1], F_SETPIPE_SZ, BUF_PIPE_SIZE) >= 0 ||
+        fcntl(fds[1], F_GETPIPE_SZ) >= PIPE_LEAST)
+        return 0;
+    close(fds[0]);
+    close(fds[1]);
+    return -1;
+}
+
 struct buf *buf_get_pipe(struct buf_pool *p)
 {
     struct buf *b = p->free_pipes;
@@ -153,7 +168,7 @@ struct buf *buf_get_pipe(struct buf_pool *p)
         b = calloc(1, sizeof *b);
         if (!b)
             return NULL;
-        if (pipe2(b->pipe, O_NONBLOCK | O_CLOEXEC) < 0) {
+        if (pipe_open(b->pipe) < 0) {
             free(b);
             return NULL;
         }

@@ -17,6 +17,7 @@
 #define BUF_SIZE 16384 /* of data, rooms included */
 #define BUF_HEADROOM 32
 #define BUF_TAILROOM 8
+#define BUF_PIPE_SIZE (1 << 20) /* of a pipe, where the system's limits allow */
 #define BUF_READ_MAX (BUF_SIZE - BUF_HEADROOM - BUF_TAILROOM)
 
 struct buf {
@@ -53,7 +54,9 @@ void buf_pool_fini(struct buf_pool *p);
 
 /* off = BUF_HEADROOM, len = 0; NULL when memory or the limit is at its end. */
 struct buf *buf_get(struct buf_pool *p) __attribute__((warn_unused_result));
-/* An empty pipe; NULL when descriptors or pipes_max are at their end (then use buf_get). */
+/* An empty pipe; NULL when descriptors or pipes_max are at their end (then use buf_get). What it
+ * holds is the kernel's memory, up to BUF_PIPE_SIZE bytes: many more at a time than a buf, for moving
+ * them costs by the call rather than by the byte. */
 struct buf *buf_get_pipe(struct buf_pool *p) __attribute__((warn_unused_result));
 /* Back to its pool, contents lost (a pipe that is not empty is closed); clears *b; NULL is fine. */
 void buf_put(struct buf **b);
@@ -103,7 +106,7 @@ static inline void bufq_init(struct bufq *q)
 }
 /* Gives all back to the pools. */
 void bufq_clear(struct bufq *q);
-/* Takes b over (its len may be 0: then it goes back to the pool). A memory buf of less than 1 KiB
+/* Takes b over (its len may be 0: then it goes back to the pool). A memory buf of less than 2 KiB
  * is copied behind the tail when it fits there, so that many small reads cannot hold many bufs. */
 void bufq_push(struct bufq *q, struct buf *b);
 /* The first buf, out of the queue, or NULL. */

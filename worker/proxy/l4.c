@@ -4,13 +4,15 @@
  *   client --flow--> server->out        server --flow--> client->out
  *
  * A flow stops reading while FLOW_MAX bytes wait at the other end. Small pieces go through a
- * buffer; once reads fill whole buffers, by splice. */
+ * buffer; once reads fill whole buffers, by splice, a pipe at a time. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include "worker/proxy/proxy.h"
 
 #define FLOW_MAX 65536
+/* A pipe that brought less says that the flow is not bulk any more. */
+#define PIPE_WORTH 4096
 
 /* One direction. */
 struct flow {
@@ -138,7 +140,7 @@ static void touch(struct session *s)
     conn_timer(s->client, (uint64_t)s->route->timeout_stream_ms * 1000);
 }
 
-static ssize_t flow_read(struct flow *f)
+static ssize_t flow_read(struct flow *f, bool *is_pipe)
 {
     bool is_spliced = f->is_bulk && f->from->ops->can_splice && f->to->ops->can_splice;
     struct buf *b = is_spliced ? buf_get_pipe(f->from->pool->bufs) : NULL;
@@ -148,12 +150,13 @@ static ssize_t flow_read(struct flow *f)
         errno = ENOBUFS;
         return -1;
     }
-    n = b->is_pipe ? conn_splice_in(f->from, b, FLOW_MAX) : conn_read(f->from, b, BUF_SIZE);
+    *is_pipe = b->is_pipe;
+    n = b->is_pipe ? conn_splice_in(f->from, b, BUF_PIPE_SIZE) : conn_read(f->from, b, BUF_SIZE);
     if (n <= 0) {
         buf_put(&b);
         return n;
     }
-    f->is_bulk = n >= BUF_READ_MAX;
+    f->is_bulk = n >= (*is_pipe ? PIPE_WORTH : BUF_READ_MAX);
     f->bytes += (uint64_t)n;
     bufq_push(&f->to->out, b);
     conn_flush(f->to);
@@ -176,8 +179,11 @@ static enum end_reason broken(const struct session *s, const struct conn *c)
 /* Reads as much as the other end may hold. The session may be gone afterwards: false. */
 static bool flow_run(struct session *s, struct flow *f)
 {
-    while (!f->is_eof && f->from->is_readable && f->to->out.bytes < FLOW_MAX) {
-        ssize_t n = flow_read(f);
+    bool is_pipe = false;
+
+    /* After a pipe, more when it has left: to ask now would only hear EAGAIN. */
+    while (!f->is_eof && f->from->is_readable && f->to->out.bytes < FLOW_MAX && !is_pipe) {
+        ssize_t n = flow_read(f, &is_pipe);
 
         if (n > 0) {
             count_in(s, f, (uint64_t)n);
