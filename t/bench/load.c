@@ -5,7 +5,7 @@
  *       -r N  requests a second, evenly, whatever is answered meanwhile; without: a connection
  *             asks again when it has its answer
  *       -m METHOD, -b BYTES  of body           -p BYTES  a request's head is padded to
- *       -h N  host names, used in turn         -e BYTES  that a right answer's body has
+ *       -h N  hosts h0000.bench... in turn     -e BYTES  that a right answer's body has
  *       -C    a connection for each request    -i N  further connections that ask once and stay
  *
  * Prints one JSON object when every answer has come. Latency counts from the time a request was
@@ -62,8 +62,9 @@ struct options {
 struct load {
     struct options opt;
     int epoll;
-    struct request *requests; /* one a host */
-    int body;                 /* memory file, -1: the body is in the request */
+    struct request *requests; /* one a host, used in turn */
+    unsigned kinds;
+    int body; /* memory file, -1: the body is in the request */
     struct conn *idle;
     uint64_t begin_ns, end_ns;
     uint64_t started, ended, active, errors, bytes;
@@ -81,8 +82,8 @@ static struct request request_make(const struct options *opt, unsigned host)
     struct request r = { .bytes = net_grow(NULL, room) };
     char name[32] = "bench";
 
-    if (opt->hosts > 1)
-        (void)snprintf(name, sizeof name, "h%u.bench", host);
+    if (opt->hosts > 0)
+        (void)snprintf(name, sizeof name, "h%04u.bench", host);
     r.n = (size_t)snprintf(r.bytes, room, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench/1\r\n"
                            "Accept: */*\r\n", opt->method, opt->path, name);
     if (strcmp(opt->method, "GET") != 0)
@@ -100,8 +101,9 @@ static struct request request_make(const struct options *opt, unsigned host)
 
 static void requests_make(struct load *l)
 {
-    l->requests = net_grow(NULL, l->opt.hosts * sizeof *l->requests);
-    for (unsigned i = 0; i < l->opt.hosts; i++)
+    l->kinds = l->opt.hosts ? l->opt.hosts : 1;
+    l->requests = net_grow(NULL, l->kinds * sizeof *l->requests);
+    for (unsigned i = 0; i < l->kinds; i++)
         l->requests[i] = request_make(&l->opt, i);
     l->body = -1;
     if (l->opt.body > SEND_WHOLE) {
@@ -181,7 +183,7 @@ static void start(struct load *l, struct conn *c, uint64_t due_ns)
     c->due_ns = due_ns;
     c->is_waiting = true;
     c->sent = 0;
-    c->request = &l->requests[l->started % l->opt.hosts];
+    c->request = &l->requests[l->started % l->kinds];
     answer_init(&c->answer, l->opt.expect);
     l->started++;
     l->active++;
@@ -361,7 +363,7 @@ static void usage(void)
 
 static struct options read_options(int argc, char **argv)
 {
-    struct options opt = { .method = "GET", .connections = 1, .hosts = 1, .expect = ANSWER_ANY };
+    struct options opt = { .method = "GET", .connections = 1, .expect = ANSWER_ANY };
     int letter;
 
     while ((letter = getopt(argc, argv, "Cc:d:n:r:m:b:p:h:e:i:")) != -1) {
@@ -382,7 +384,7 @@ static struct options read_options(int argc, char **argv)
         default: usage();
         }
     }
-    if (argc - optind != 2 || opt.hosts == 0 || (opt.count == 0) == (opt.seconds <= 0))
+    if (argc - optind != 2 || (opt.count == 0) == (opt.seconds <= 0))
         usage();
     if (opt.rate > 0 && opt.count == 0)
         opt.count = (uint64_t)(opt.rate * opt.seconds);

@@ -14,28 +14,25 @@ class Load:
     connections: int = 64
     method: str = "GET"
     body: int = 0
-    padding: int = 0
-    hosts: int = 1
+    padding: int = 0        # bytes of a request's head, at least
+    hosts: int = 0          # names used in turn; 0: another one
     is_close: bool = False  # a connection for each request
     rate: float = 0         # requests a second; 0: each connection as fast as it is answered
 
     def command(self, build, port, *, seconds=0.0, count=0, rate=0.0, idle=0):
-        numbers = {"-c": self.connections, "-e": self.expect, "-h": self.hosts, "-b": self.body,
-                   "-p": self.padding, "-d": seconds, "-n": count, "-r": rate or self.rate,
-                   "-i": idle}
-        words = [str(w) for flag, value in numbers.items() if value or flag == "-e"
-                 for w in (flag, value)]
-        return [build / "bench/load", *words, "-m", self.method, *(["-C"] if self.is_close else []),
-                f"127.0.0.1:{port}", self.path]
+        numbers = {"-c": self.connections, "-h": self.hosts, "-b": self.body, "-p": self.padding,
+                   "-d": seconds, "-n": count, "-r": rate or self.rate, "-i": idle}
+        words = [word for option, n in numbers.items() if n for word in (option, n)]
+        return [build / "bench/load", "-m", self.method, "-e", self.expect, *words,
+                *(["-C"] if self.is_close else []), f"127.0.0.1:{port}", self.path]
 
 
 def start(command, cpus):
-    """Its JSON, a line, comes when it has done; then it waits for the end of its input if it holds
-    idle connections."""
     return system.spawn(command, cpus, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def result(process):
+    """What it prints when it has done. Idle connections are held until finish()."""
     line = process.stdout.readline()
     if not line:
         raise RuntimeError("load has failed")
@@ -46,11 +43,3 @@ def finish(process):
     process.stdin.close()
     process.stdout.close()
     system.end(process)
-
-
-def run(command, cpus):
-    process = start(command, cpus)
-    try:
-        return result(process)
-    finally:
-        finish(process)

@@ -2,6 +2,7 @@
 import datetime
 import os
 import pathlib
+import signal
 import sys
 import types
 
@@ -9,7 +10,9 @@ from . import system
 from .peers import Haproxy, Nginx
 from .proxies import Rpd
 from .report import Report
-from .scenarios import MEASURES, SCENARIOS, run
+from .scenarios import SCENARIOS
+
+MEASURES = tuple(dict.fromkeys(m for s in SCENARIOS.values() for m in s.measures))
 
 
 def words(name, known):
@@ -21,26 +24,32 @@ def words(name, known):
     return wanted
 
 
-def heading(out, build, options):
+def heading(out, options):
     out.line(f"# rpd beside nginx and HAProxy, {datetime.date.today()}\n")
-    out.line(f"{system.machine()}; {Rpd.version(build)}, {Nginx.version(build)}, "
-             f"HAProxy {Haproxy.version(build)}; {options.rounds} rounds of {options.seconds} s.\n")
+    out.line(f"- {system.machine()}")
+    for kind in (Rpd, Nginx, Haproxy):
+        out.line(f"- {kind.version(options.build)}")
+    out.line(f"- {options.rounds} rounds of {options.seconds:g} s; one worker each, on a CPU of its"
+             " own but where a scenario says otherwise")
 
 
 def main(build):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = types.SimpleNamespace(
         build=pathlib.Path(build).resolve(), measures=words("MEASURE", MEASURES),
-        rounds=int(os.environ.get("ROUNDS", "9")), seconds=float(os.environ.get("SECONDS", "1")))
+        rounds=int(os.environ.get("ROUNDS", "9")), seconds=float(os.environ.get("ROUND_S", "1")))
     wanted = words("SCENARIO", SCENARIOS)
     system.require("valgrind", "strace", Nginx.program, Haproxy.program)
     system.raise_files()
     out = Report(options.build / "bench.md")
-    heading(out, options.build, options)
+    heading(out, options)
     errors = 0
     for name in wanted:
         scenario = SCENARIOS[name]
+        if not set(scenario.measures) & set(options.measures):
+            continue
         out.line(f"\n## {name}: {scenario.about}\n")
-        errors += run(scenario, out, options)
+        errors += scenario.run(out, options)
     if errors:
         out.line(f"\n**{errors} errors**")
     return 1 if errors else 0

@@ -1,4 +1,5 @@
 """What is measured of a proxy under a load: CPU time, latency, system calls, instructions."""
+import contextlib
 import pathlib
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import tempfile
 
 from . import loads, system
+from .proxies import Origin
 
 WARM_S = 0.3
 
@@ -14,13 +16,15 @@ WARM_S = 0.3
 class Player:
     """A proxy that takes part in a scenario, and what was found of it."""
 
-    def __init__(self, kind, setup, load, label):
-        self.kind, self.setup, self.load, self.label = kind, setup, load, label
+    def __init__(self, kind, setup, load, variant=""):
+        self.kind, self.setup, self.load = kind, setup, load
+        self.label = f"{kind.name}, {variant}" if variant else kind.name
         self.proxy = None
         self.cpu_us = []         # a request, of each round
-        self.rate = []           # requests a second
+        self.rate = []           # requests a second, of each round
+        self.waited = []         # share of its time that it waited for its CPU, of each round
         self.ticks = [0, 0]      # user, system
-        self.latency = None      # {"p50_us": ...}, medians
+        self.latency = {}        # p50_us, ...: medians of the rounds
         self.calls = {}          # name: a request
         self.instructions = None
         self.errors = 0
@@ -30,21 +34,52 @@ class Player:
 
 
 class Bench:
-    """Where things are, and how long they take."""
+    """An origin, and the CPUs and lengths of what is run in front of it."""
 
-    def __init__(self, build, rounds, seconds, origin, cpus, load_cpus):
-        self.build, self.rounds, self.seconds = build, rounds, seconds
-        self.origin, self.cpus, self.load_cpus = origin, cpus, load_cpus
+    def __init__(self, options, is_shared):
+        """Unless CPUs are shared the proxies have one, and clients and origin another."""
+        self.build, self.rounds, self.seconds = options.build, options.rounds, options.seconds
+        self.cpus, self.other_cpus = system.cpus()
+        if is_shared:
+            self.cpus = self.other_cpus = self.cpus | self.other_cpus
+        self.origin = Origin(self.build, self.other_cpus)
 
     def start(self, player, wrapper=()):
-        return player.kind(self.build, player.setup, self.origin, self.cpus, wrapper)
+        return player.kind(self.build, player.setup, self.origin.port, self.cpus, wrapper)
+
+    @contextlib.contextmanager
+    def running(self, players):
+        """All of them at once."""
+        try:
+            for player in players:
+                player.proxy = self.start(player)
+            yield
+        finally:
+            for player in players:
+                if player.proxy:
+                    player.proxy.stop()
+
+    def begin(self, load, proxy, **how):
+        return loads.start(load.command(self.build, proxy.port, **how), self.other_cpus)
 
     def load(self, player, proxy, **how):
-        """One run of the load; what went wrong is the player's."""
-        command = player.load.command(self.build, proxy.port, **how)
-        result = loads.run(command, self.load_cpus)
+        """One run of its load; what went wrong is the player's."""
+        process = self.begin(player.load, proxy, **how)
+        try:
+            result = loads.result(process)
+        finally:
+            loads.finish(process)
         player.errors += result["errors"]
         return result
+
+
+@contextlib.contextmanager
+def stage(options, is_shared=False):
+    bench = Bench(options, is_shared)
+    try:
+        yield bench
+    finally:
+        bench.origin.stop()
 
 
 def cpu(bench, players):
@@ -54,10 +89,13 @@ def cpu(bench, players):
     for _ in range(bench.rounds):
         for player in players:
             pids = player.proxy.pids
-            ns, ticks = system.cpu_ns(pids), system.cpu_ticks(pids)
+            ran, waited = system.cpu_ns(pids)
+            ticks = system.cpu_ticks(pids)
             result = bench.load(player, player.proxy, seconds=bench.seconds)
+            ran, waited = (a - b for a, b in zip(system.cpu_ns(pids), (ran, waited)))
             done = max(result["requests"], 1)
-            player.cpu_us.append((system.cpu_ns(pids) - ns) / 1000 / done)
+            player.cpu_us.append(ran / 1000 / done)
+            player.waited.append(waited / max(ran + waited, 1))
             player.rate.append(done / max(result["seconds"], 1e-9))
             for i, after in enumerate(system.cpu_ticks(pids)):
                 player.ticks[i] += after - ticks[i]
@@ -65,24 +103,24 @@ def cpu(bench, players):
 
 def latency(bench, players, rate):
     """At a fixed rate, from when a request was due."""
-    found = {player.label: [] for player in players}
+    found = {player: [] for player in players}
     for _ in range((bench.rounds + 2) // 3):
         for player in players:
-            found[player.label].append(bench.load(player, player.proxy, rate=rate,
-                                                  seconds=2 * bench.seconds))
+            found[player].append(bench.load(player, player.proxy, rate=rate,
+                                            seconds=2 * bench.seconds))
     for player in players:
-        player.latency = {key: statistics.median(r[key] for r in found[player.label])
+        player.latency = {key: statistics.median(r[key] for r in found[player])
                           for key in ("p50_us", "p99_us", "p999_us")}
 
 
-# Both tools are run twice, for a short and a long run of the load: what start, connections and end
-# cost goes out with the difference.
+# Both tools are used twice, with a short and a long run of the load: what start, connections and
+# end cost goes out with the difference.
 
 def trace(bench, player, count):
     """{call: how often} of a running proxy during `count` requests."""
     with tempfile.NamedTemporaryFile() as out:
         pids = [word for pid in player.proxy.pids for word in ("-p", str(pid))]
-        strace = system.spawn(["strace", "-c", "-f", "-o", out.name, *pids], bench.load_cpus,
+        strace = system.spawn(["strace", "-c", "-f", "-o", out.name, *pids], bench.other_cpus,
                               stderr=subprocess.PIPE, text=True)
         for _ in player.proxy.pids:
             strace.stderr.readline()  # "Process N attached"
@@ -95,14 +133,15 @@ def trace(bench, player, count):
             if len(r) >= 5 and r[3].isdigit() and r[-1] != "total"}
 
 
-def calls(bench, player, counts):
-    short, long = (trace(bench, player, count) for count in counts)
-    found = {name: (long.get(name, 0) - short.get(name, 0)) / (counts[1] - counts[0])
-             for name in long}
-    player.calls = {name: n for name, n in sorted(found.items(), key=lambda i: -i[1]) if n > 0.004}
+def calls(bench, player, requests):
+    short, long = (trace(bench, player, n) for n in (requests, 4 * requests))
+    each = {name: (n - short.get(name, 0)) / (3 * requests) for name, n in long.items()}
+    player.calls = dict(sorted(((name, n) for name, n in each.items() if n >= 0.005),
+                               key=lambda item: -item[1]))
 
 
 def callgrind(bench, player, count):
+    """Instructions in user space, of the proxy's whole life."""
     with tempfile.TemporaryDirectory(prefix="rpd-bench-") as out:
         proxy = bench.start(player, ["valgrind", "--tool=callgrind",
                                      f"--callgrind-out-file={out}/%p"])
@@ -114,6 +153,6 @@ def callgrind(bench, player, count):
     return sum(map(int, re.findall(r"^totals: (\d+)", text, re.M)))
 
 
-def instructions(bench, player, counts):
-    short, long = (callgrind(bench, player, count) for count in counts)
-    player.instructions = (long - short) / (counts[1] - counts[0])
+def instructions(bench, player, requests):
+    short, long = (callgrind(bench, player, n) for n in (requests, 4 * requests))
+    player.instructions = (long - short) / (3 * requests)

@@ -34,7 +34,7 @@ NGINX_SITE = """
     keepalive_requests {for_ever};
   }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port}{backlog};
     server_name {host};
     location / {{ proxy_pass http://u{i}; }}
   }}
@@ -50,6 +50,7 @@ HAPROXY = """
 global
   nbthread {threads}
   maxconn {connections}
+  maxpipes 64
   log stdout format raw local0
 defaults
   mode {mode}
@@ -71,7 +72,7 @@ class Nginx(Proxy):
 
     @classmethod
     def version(cls, _build):
-        return output_of([cls.program, "-v"]).split("version: ", 1)[-1].strip()
+        return output_of([cls.program, "-v"]).strip()
 
     def stream_module(self):
         """The line that loads it, where it is not built in."""
@@ -83,7 +84,8 @@ class Nginx(Proxy):
 
     def http(self):
         sites = [NGINX_SITE.format(i=i, host=host, port=self.port, origin=self.origin,
-                                   keepalive=KEEPALIVE, for_ever=FOR_EVER)
+                                   keepalive=KEEPALIVE, for_ever=FOR_EVER,
+                                   backlog="" if i else " backlog=4096")
                  for i, host in enumerate(self.setup.hosts() or ["_"])]
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         log = f"{self.dir}/access.log combined buffer=64k flush=1s" if self.setup.has_log else "off"
@@ -103,7 +105,7 @@ class Nginx(Proxy):
         path = self.write("nginx.conf", (
             f"{module} {user} daemon off; pid {self.dir}/pid; error_log stderr;\n"
             f"worker_processes {self.setup.workers}; worker_rlimit_nofile {files};\n"
-            f"events {{ worker_connections {files // 2}; }}\n{body}"))
+            f"events {{ worker_connections {files - 100}; }}\n{body}"))
         return [self.program, "-p", self.dir, "-c", path]
 
 
@@ -113,7 +115,7 @@ class Haproxy(Proxy):
 
     @classmethod
     def version(cls, _build):
-        return re.search(r"version (\S+)", output_of([cls.program, "-v"])).group(1)
+        return output_of([cls.program, "-v"]).split("\n")[0]
 
     def route(self):
         hosts = self.setup.hosts()
@@ -123,11 +125,11 @@ class Haproxy(Proxy):
         return f"use_backend %[req.hdr(host),lower,map({table})]"
 
     def command(self):
-        backends = [f"backend b{i}\n  server s 127.0.0.1:{self.origin}\n"
-                    for i in range(self.setup.routes)]
+        backends = [f"backend b{i}\n  server s 127.0.0.1:{self.origin} pool-purge-delay 1h\n"
+                    for i in range(max(self.setup.routes, 1))]
         is_tcp = self.setup.is_tcp
         text = HAPROXY.format(
-            threads=self.setup.workers, connections=system.raise_files() // 5, port=self.port,
+            threads=self.setup.workers, connections=(system.raise_files() - 500) // 2, port=self.port,
             mode="tcp" if is_tcp else "http", reuse="" if is_tcp else "http-reuse always",
             log="log global\n  option httplog" if self.setup.has_log else "", route=self.route())
         return [self.program, "-db", "-f", self.write("haproxy.cfg", text + "".join(backends))]

@@ -15,14 +15,15 @@ KEEPALIVE = 128
 class Setup:
     """What a proxy is configured for."""
     is_tcp: bool = False
-    routes: int = 1          # by host, each with a backend of its own
+    routes: int = 0          # by host, each with a backend of its own; 0: a default backend,
+    servers: int = 1         # of so many servers (rpd only), which then serves all routes
     workers: int = 1
     has_log: bool = False
     is_upload: bool = False  # of bodies too large to be held
 
     def hosts(self):
-        """Of the routes; one route takes any."""
-        return [f"h{i}.bench" for i in range(self.routes)] if self.routes > 1 else []
+        """Of the routes, as load names them."""
+        return [f"h{i:04}.bench" for i in range(self.routes)]
 
 
 class Proxy:
@@ -113,15 +114,20 @@ class Rpd(Proxy):
         return output_of([build / "rpd", "-V"]).strip()
 
     def backend(self, name):
-        return (f"[backend {name}]\nserver = 127.0.0.1:{self.origin}\nkeepalive = {KEEPALIVE}\n")
+        servers = "".join(f"server = 127.0.0.1:{self.origin} name=s{i}\n"
+                          for i in range(self.setup.servers))
+        return (f"[backend {name}]\n{servers}keepalive = {max(KEEPALIVE, self.setup.servers)}\n"
+                f"keepalive_timeout = 1h\n")
 
     def sections(self):
         """Routes and backends."""
         hosts = self.setup.hosts()
         if not hosts:
-            return "default_backend = b\n" + self.backend("b")
-        return "".join(f"[route r{i}]\nhost = {host}\nbackend = b{i}\n" + self.backend(f"b{i}")
-                       for i, host in enumerate(hosts))
+            return "default_backend = b0\n" + self.backend("b0")
+        names = ["b0" if self.setup.servers > 1 else f"b{i}" for i in range(len(hosts))]
+        routes = [f"[route r{i}]\nhost = {host}\nbackend = {name}\n"
+                  for i, (host, name) in enumerate(zip(hosts, names))]
+        return "".join(routes + [self.backend(name) for name in dict.fromkeys(names)])
 
     def command(self):
         # As root the worker has to stay root: valgrind writes its findings at the worker's end.

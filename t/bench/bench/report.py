@@ -23,9 +23,7 @@ class Report:
 
 
 def number(value, digits=None):
-    """Three digits or more, and thousands apart."""
-    if value is None:
-        return ""
+    """Three digits or more, thousands apart."""
     if digits is None:
         digits = 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
     return f"{value:,.{digits}f}"
@@ -33,8 +31,7 @@ def number(value, digits=None):
 
 def ratio(one, other):
     """The median of the rounds' ratios: in a round both met the same machine."""
-    pairs = [a / b for a, b in zip(one, other) if b]
-    return statistics.median(pairs) if pairs else None
+    return statistics.median(a / b for a, b in zip(one, other))
 
 
 def lower_quartile(values):
@@ -48,56 +45,73 @@ def cpu_columns(player, floor):
     if not cpu:
         return {}
     median = statistics.median(cpu)
-    columns = {"CPU us": median, "lower quartile": lower_quartile(cpu), "min": min(cpu),
-               "max": max(cpu), "user": median * player.user_share(),
-               "system": median * (1 - player.user_share())}
-    columns = {name: number(value) for name, value in columns.items()}
+    values = {"CPU us": median, "lower quartile": lower_quartile(cpu), "min": min(cpu),
+              "max": max(cpu), "user": median * player.user_share(),
+              "system": median * (1 - player.user_share())}
+    columns = {name: number(value) for name, value in values.items()}
     if floor:
         columns["x floor"] = number(ratio(cpu, floor.cpu_us), 2)
     columns["requests/s"] = number(statistics.median(player.rate))
     return columns
 
 
-def other_columns(player, rate):
+def other_columns(player):
     columns = {}
     if player.calls:
         columns["calls"] = number(sum(player.calls.values()), 2)
     if player.instructions is not None:
         columns["instructions"] = number(player.instructions, 0)
-    if player.latency:
-        columns.update({f"{name} us at {rate:,}/s": number(player.latency[key], 0) for name, key in
-                        (("p50", "p50_us"), ("p99", "p99_us"), ("p99.9", "p999_us"))})
+    for name, key in (("p50 us", "p50_us"), ("p99 us", "p99_us"), ("p99.9 us", "p999_us")):
+        if player.latency:
+            columns[name] = number(player.latency[key], 0)
     if player.errors:
         columns["ERRORS"] = str(player.errors)
     return columns
 
 
-def players_table(report, players, floor, rate):
-    found = {p.label: {**cpu_columns(p, floor), **other_columns(p, rate)} for p in players}
+def players_table(out, players, floor):
+    found = {p.label: {**cpu_columns(p, floor), **other_columns(p)} for p in players}
     header = list(dict.fromkeys(name for columns in found.values() for name in columns))
-    report.table(["per request", *header], [[label, *(columns.get(h, "") for h in header)]
-                                            for label, columns in found.items()])
+    out.table(["per request", *header],
+              [[label, *(columns.get(name, "") for name in header)]
+               for label, columns in found.items()])
 
 
-def calls_lines(report, players):
+def calls_lines(out, players):
     for p in players:
         if p.calls:
             kinds = ", ".join(f"{name} {n:.2f}" for name, n in p.calls.items())
-            report.line(f"- calls of {p.label}: {kinds}")
+            out.line(f"- calls of {p.label}: {kinds}")
 
 
-def against_peers(report, rpd, peers):
+# What the lower value of is the better one, beside CPU time.
+OTHERS = {
+    "calls": lambda p: sum(p.calls.values()),
+    "instructions": lambda p: p.instructions,
+    "p99": lambda p: p.latency.get("p99_us"),
+}
+
+
+def growth_line(out, player, base):
+    """The player over the same proxy without what makes the difference."""
+    found = []
+    if player.cpu_us:
+        found.append(f"CPU {ratio(player.cpu_us, base.cpu_us):.2f}")
+    found += [f"{what} {value(player) / value(base):.3f}" for what, value in OTHERS.items()
+              if value(player) and value(base)]
+    if found:
+        out.line(f"- {player.label}, over {base.label}: {', '.join(found)}")
+
+
+def peers_line(out, rpd, peers):
     """rpd over whichever peer does best, of each thing measured."""
     found = []
-    if rpd.cpu_us and peers:
+    if rpd.cpu_us:
         best = min(peers, key=lambda p: statistics.median(p.cpu_us))
-        found.append(f"CPU {ratio(rpd.cpu_us, best.cpu_us):.2f} ({best.label})")
-    for what, value in (("calls", lambda p: sum(p.calls.values()) or None),
-                        ("instructions", lambda p: p.instructions),
-                        ("p99", lambda p: p.latency and p.latency["p99_us"])):
-        known = [p for p in peers if value(p)]
-        if value(rpd) and known:
-            best = min(known, key=value)
-            found.append(f"{what} {value(rpd) / value(best):.2f} ({best.label})")
+        found.append(f"CPU {ratio(rpd.cpu_us, best.cpu_us):.2f} ({best.kind.name})")
+    for what, value in OTHERS.items():
+        if value(rpd) and all(value(p) for p in peers):
+            best = min(peers, key=value)
+            found.append(f"{what} {value(rpd) / value(best):.2f} ({best.kind.name})")
     if found:
-        report.line("- rpd over the better peer: " + ", ".join(found))
+        out.line(f"- rpd over the better peer: {', '.join(found)}")

@@ -1,85 +1,48 @@
-"""The table of scenarios, and how those that compare proxies are run."""
-import dataclasses
-
-from . import measure, report
+"""The table of scenarios."""
+from . import special
+from .compare import Scenario
 from .loads import Load
-from .measure import Bench, Player
-from .peers import Haproxy, Nginx
-from .proxies import Floor, Origin, Rpd, Setup, Splice
-from .system import OTHER_CPU, PROXY_CPU
+from .proxies import Floor, Setup, Splice
+from .special import MIB10, Special
 
-MEASURES = ("cpu", "calls", "instructions", "latency")
-MIB10 = 10 << 20
 BOTH_FLOORS = (Splice, Floor)
-
-
-@dataclasses.dataclass(frozen=True)
-class Scenario:
-    about: str
-    load: Load
-    setup: Setup = Setup()
-    floors: tuple = (Floor,)     # the first is the one to compare with
-    rate: int = 0                # of the latency's run, below what any of them can
-    counts: tuple = (2000, 6000)  # requests of the two runs for calls and instructions
-    measures: tuple = MEASURES
-
-    def players(self):
-        kinds = (*self.floors, Rpd, Nginx, Haproxy)
-        return [Player(kind, self.setup, self.load, kind.name) for kind in kinds]
-
-
-def run(scenario, out, options):
-    """Measures and reports; gives the number of errors."""
-    origin = Origin(options.build, {OTHER_CPU})
-    bench = Bench(options.build, options.rounds, options.seconds, origin.port, {PROXY_CPU},
-                  {OTHER_CPU})
-    players = scenario.players()
-    wanted = [m for m in scenario.measures if m in options.measures]
-    try:
-        for player in players:
-            player.proxy = bench.start(player)
-        if "cpu" in wanted:
-            measure.cpu(bench, players)
-        if "latency" in wanted and scenario.rate:
-            measure.latency(bench, players, scenario.rate)
-        if "calls" in wanted:
-            for player in players:
-                measure.calls(bench, player, scenario.counts)
-    finally:
-        for player in players:
-            if player.proxy:
-                player.proxy.stop()
-    try:
-        if "instructions" in wanted:
-            for player in players:
-                measure.instructions(bench, player, scenario.counts)
-    finally:
-        origin.stop()
-    show(scenario, players, out)
-    return sum(player.errors for player in players)
-
-
-def show(scenario, players, out):
-    by_kind = {player.kind: player for player in players}
-    floor = by_kind.get(scenario.floors[0]) if scenario.floors else None
-    report.players_table(out, players, floor, scenario.rate)
-    report.against_peers(out, by_kind[Rpd], [by_kind[Nginx], by_kind[Haproxy]])
-    report.calls_lines(out, players)
-
 
 SCENARIOS = {
     "h1_0": Scenario("an empty body, 64 kept connections", Load("/0", 0)),
-    "h1_1k": Scenario("1 KiB, 64 kept connections", Load(), rate=8000),
+    "h1_1k": Scenario("1 KiB, 64 kept connections", rate=8000),
     "h1_100k": Scenario("100 KiB, 64 kept connections", Load("/102400", 102400), rate=2000,
-                        counts=(1000, 3000)),
+                        requests=200),
     "h1_10m": Scenario("10 MiB, 8 kept connections", Load(f"/{MIB10}", MIB10, 8),
-                       floors=BOTH_FLOORS, counts=(16, 48)),
+                       floors=BOTH_FLOORS, requests=8),
+    "h1_1k_open": Scenario("1 KiB, 64 kept connections, 8,000 requests a second",
+                           Load(rate=8000), measures=("cpu",)),
     "close_1k": Scenario("1 KiB, a client connection for each request", Load(is_close=True),
                          rate=3000),
+    "chunked_16k": Scenario("16 KiB in chunks, 64 kept connections",
+                            Load("/chunked/16384", 16384)),
     "post_16k": Scenario("a request body of 16 KiB, 64 kept connections",
                          Load("/", 2, method="POST", body=16384)),
+    "upload_10m": Scenario("a request body of 10 MiB, 8 kept connections",
+                           Load("/", 2, 8, method="POST", body=MIB10), Setup(is_upload=True),
+                           floors=BOTH_FLOORS, requests=8),
+    "routes_1k": Scenario("1,000 routes and backends, all in use, over one",
+                          Load(hosts=1000), Setup(routes=1000), variant="1,000 routes",
+                          base=(Setup(routes=1), Load(hosts=1))),
+    "log_1k": Scenario("an access log, over none", setup=Setup(has_log=True), variant="log",
+                       base=(Setup(), Load())),
+    "workers_2": Scenario("two workers over one, clients and origin on both CPUs as well",
+                          setup=Setup(workers=2), variant="2 workers", base=(Setup(), Load()),
+                          measures=("cpu",), is_shared=True),
     "tcp_1k": Scenario("1 KiB there and back, tcp mode, 64 connections",
                        Load(padding=1024), Setup(is_tcp=True), rate=8000),
     "tcp_10m": Scenario("10 MiB, tcp mode, 8 connections", Load(f"/{MIB10}", MIB10, 8),
-                        Setup(is_tcp=True), floors=BOTH_FLOORS, counts=(16, 48)),
+                        Setup(is_tcp=True), floors=BOTH_FLOORS, requests=8),
+    "idle": Special("memory of (up to) 10,000 idle connections, 64 others active", ("memory",),
+                    special.idle),
+    "fairness": Special("63 clients with 1 KiB, with and without one that downloads 10 MiB objects",
+                        ("latency",), special.fairness),
+    "accept_balance": Special("1,000 connections to 2 workers of rpd", ("balance",),
+                              special.accept_balance),
+    "scale": Special("5,000 routes and 2,000 servers over one of each, rpd", ("instructions",),
+                     special.scale),
 }
