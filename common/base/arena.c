@@ -24,30 +24,31 @@ static size_t align_up(size_t n)
 
 void arena_pool_init(struct arena_pool *pool, size_t keep, size_t used_max)
 {
-    *pool = (struct arena_pool){ .demand.least = keep, .used_max = used_max };
+    *pool = (struct arena_pool){ .used_max = used_max };
+    demand_init(&pool->demand, keep);
 }
 
-static void trim(struct arena_pool *pool, size_t keep)
+static void drop_free(struct arena_pool *pool)
 {
-    while (pool->free_count > keep) {
-        struct arena_block *block = pool->free;
+    struct arena_block *block = pool->free;
 
-        pool->free = block->next;
-        pool->free_count--;
-        free(block);
-    }
+    pool->free = block->next;
+    pool->free_count--;
+    free(block);
 }
 
 void arena_pool_tick(struct arena_pool *pool)
 {
     demand_tick(&pool->demand);
-    trim(pool, demand_keep(&pool->demand));
+    while (pool->free && !demand_keeps(&pool->demand, pool->free_count))
+        drop_free(pool);
 }
 
 void arena_pool_fini(struct arena_pool *pool)
 {
     assert(pool->demand.used == 0);
-    trim(pool, 0);
+    while (pool->free)
+        drop_free(pool);
 }
 
 static struct arena_block *block_get(struct arena_pool *pool, size_t size)
@@ -78,7 +79,7 @@ static void block_put(struct arena_pool *pool, struct arena_block *block)
     if (pool) {
         assert(pool->demand.used >= block->units);
         demand_give(&pool->demand, block->units);
-        if (block->units == 1 && pool->free_count < demand_keep(&pool->demand)) {
+        if (block->units == 1 && demand_keeps(&pool->demand, pool->free_count + 1)) {
             block->next = pool->free;
             pool->free = block;
             pool->free_count++;

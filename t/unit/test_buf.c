@@ -199,18 +199,18 @@ END_TEST
 
 START_TEST(test_large_and_empty_bufs)
 {
-    bufq_push(&q, filled(2047, 1));
+    bufq_push(&q, filled(1023, 1));
     bufq_push(&q, filled(0, 0));
     ck_assert_uint_eq(count(), 1);
-    bufq_push(&q, filled(2048, 2)); /* not copied */
+    bufq_push(&q, filled(1024, 2)); /* not copied */
     ck_assert_uint_eq(count(), 2);
     bufq_push(&q, filled_pipe("pipe"));
     bufq_push(&q, filled(10, 3)); /* never into a pipe */
     ck_assert_uint_eq(count(), 4);
-    ck_assert_uint_eq(q.bytes, 2047 + 2048 + 4 + 10);
+    ck_assert_uint_eq(q.bytes, 1023 + 1024 + 4 + 10);
     struct buf *b = bufq_shift(&q);
-    ck_assert_uint_eq(b->len, 2047);
-    ck_assert_uint_eq(q.bytes, 2048 + 4 + 10);
+    ck_assert_uint_eq(b->len, 1023);
+    ck_assert_uint_eq(q.bytes, 1024 + 4 + 10);
     buf_put(&b);
 }
 END_TEST

@@ -53,8 +53,11 @@ const char *h1_field_read(const char *p, const char *end, struct field *f)
     f->id = field_lookup(f->name);
     if (f->id == FIELD_OTHER && !slice_is_token(f->name))
         return NULL;
-    for (value = colon + 1; value != end && is_blank(*value); value++)
-        continue;
+    value = colon + 1;
+    if (value != end && *value == ' ') /* one blank is the rule */
+        value++;
+    while (value != end && is_blank(*value))
+        value++;
     stop = h1_text_end(value, end);
     if (end - stop < 2 || stop[0] != '\r' || stop[1] != '\n')
         return NULL;

@@ -111,7 +111,8 @@ static enum end_reason nonsense(const struct parse *p)
     return p->is_request ? END_BAD_REQUEST : END_BAD_RESPONSE;
 }
 
-/* From `at` to the empty line. */
+/* From `at` to the empty line: the loop that costs most of a head's time. */
+__attribute__((flatten))
 static enum end_reason read_fields(struct parse *p, const char *at)
 {
     const char *end = p->bytes.p + p->bytes.n;

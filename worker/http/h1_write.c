@@ -18,15 +18,16 @@ struct sink {
     bool is_failed; /* what was put is not all there */
 };
 
+__attribute__((always_inline))
 static inline void put(struct sink *k, struct slice s)
 {
     if (s.n <= (size_t)(k->end - k->at))
         k->at = slice_put(k->at, s);
-    else if (k->is_failed || !k->q || !bufq_add(k->q, k->pool, s))
-        k->is_failed = true;
+    else
+        k->is_failed = k->is_failed || !k->q || !bufq_add(k->q, k->pool, s);
 }
 
-static void put_field(struct sink *k, struct slice name, struct slice value)
+static inline void put_field(struct sink *k, struct slice name, struct slice value)
 {
     put(k, name);
     put(k, SLICE(": "));
@@ -35,28 +36,28 @@ static void put_field(struct sink *k, struct slice name, struct slice value)
 }
 
 /* Lines that follow one another in memory, as most do of a head that came in, go as one. */
-static void put_fields(struct sink *k, const struct fields *fields)
+__attribute__((always_inline))
+static inline void put_fields(struct sink *k, const struct fields *fields)
 {
-    struct slice run = { NULL, 0 };
+    const struct field *end = fields->v + fields->n;
+    const char *run = NULL, *run_end = NULL;
 
-    FIELDS_EACH(f, fields) {
-        size_t n = f->name.n + f->value.n + 4;
-
-        if (f->is_line && run.p && f->name.p == run.p + run.n) {
-            run.n += n;
+    for (const struct field *f = fields->v; f != end; f++) {
+        if (f->name.n == 0)
             continue;
+        if (!f->is_line || f->name.p != run_end) {
+            put(k, slice_of(run, (size_t)(run_end - run)));
+            run = run_end = f->name.p;
         }
-        if (run.p)
-            put(k, run);
-        run = f->is_line ? slice_of(f->name.p, n) : SLICE_NONE;
-        if (!f->is_line)
+        if (f->is_line)
+            run_end = f->value.p + f->value.n + 2;
+        else
             put_field(k, f->name, f->value);
     }
-    if (run.p)
-        put(k, run);
+    put(k, slice_of(run, (size_t)(run_end - run)));
 }
 
-static void put_number(struct sink *k, uint64_t n)
+static inline void put_number(struct sink *k, uint64_t n)
 {
     char digits[20], *p = digits + sizeof digits;
 
@@ -66,7 +67,7 @@ static void put_number(struct sink *k, uint64_t n)
     put(k, slice_of(p, (size_t)(digits + sizeof digits - p)));
 }
 
-static void put_length(struct sink *k, uint64_t n)
+static inline void put_length(struct sink *k, uint64_t n)
 {
     put(k, SLICE("Content-Length: "));
     put_number(k, n);
@@ -124,7 +125,7 @@ static uint64_t length_of(const struct head *h)
     return h->body == BODY_NONE && !h->has_length ? 0 : h->content_length;
 }
 
-static void put_framing(struct sink *k, const struct head_writing *w)
+static inline void put_framing(struct sink *k, const struct head_writing *w)
 {
     switch (w->framing) {
     case H1_FRAME_LENGTH:
@@ -139,15 +140,17 @@ static void put_framing(struct sink *k, const struct head_writing *w)
     }
 }
 
-static void put_upgrade(struct sink *k, const struct head *h)
+static inline void put_upgrade(struct sink *k, const struct head *h)
 {
     put_field(k, SLICE("Upgrade"), h->upgrade);
 }
 
-static void put_request(struct sink *k, const void *what)
+/* The writers work on a sink of their own, which the compiler can keep in registers. */
+static void put_request(struct sink *to, const void *what)
 {
     const struct head_writing *w = what;
     const struct head *h = w->head;
+    struct sink mine = *to, *k = &mine;
 
     put(k, h->method_text);
     put(k, SLICE(" "));
@@ -169,9 +172,10 @@ static void put_request(struct sink *k, const void *what)
     if (h->te_trailers)
         put(k, SLICE("TE: trailers\r\n"));
     put(k, CRLF);
+    *to = mine;
 }
 
-static void put_status(struct sink *k, unsigned status)
+static inline void put_status(struct sink *k, unsigned status)
 {
     char line[] = "HTTP/1.1 000 ";
 
@@ -181,10 +185,11 @@ static void put_status(struct sink *k, unsigned status)
     put(k, slice_of(line, sizeof line - 1));
 }
 
-static void put_response(struct sink *k, const void *what)
+static void put_response(struct sink *to, const void *what)
 {
     const struct head_writing *w = what;
     const struct head *h = w->head;
+    struct sink mine = *to, *k = &mine;
 
     put_status(k, h->status);
     put(k, h->reason.n > 0 ? h->reason : status_reason(h->status));
@@ -205,6 +210,7 @@ static void put_response(struct sink *k, const void *what)
             put(k, SLICE("Connection: keep-alive\r\n"));
     }
     put(k, CRLF);
+    *to = mine;
 }
 
 enum h1_framing h1_framing_response(const struct head *h, enum http_method request_method,

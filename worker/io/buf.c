@@ -24,7 +24,7 @@
 
 #define SLAB_BUFS 64
 #define PIPE_LEAST 65536
-#define COPY_MAX 2048 /* a buf of less is copied behind a queue's tail */
+#define COPY_MAX 1024 /* a buf of less is copied behind a queue's tail */
 
 struct buf_slab {
     struct buf_slab *next;
@@ -35,7 +35,8 @@ struct buf_slab {
 void buf_pool_init(struct buf_pool *p, size_t keep, size_t used_max, size_t pipes_max)
 {
     memset(p, 0, sizeof *p);
-    p->demand.least = keep;
+    demand_init(&p->demand, keep);
+    p->gauge = &p->no_gauge;
     p->pipes_kept = keep;
     p->used_max = used_max;
     p->pipes_max = pipes_max;
@@ -93,8 +94,7 @@ static bool slab_add(struct buf_pool *p)
 
 static void count_used(struct buf_pool *p)
 {
-    if (p->gauge)
-        __atomic_store_n(p->gauge, p->demand.used, __ATOMIC_RELAXED);
+    __atomic_store_n(p->gauge, p->demand.used, __ATOMIC_RELAXED);
 }
 
 static void chill(struct buf_pool *p, struct buf *b)
@@ -107,7 +107,7 @@ static void chill(struct buf_pool *p, struct buf *b)
 void buf_pool_tick(struct buf_pool *p)
 {
     demand_tick(&p->demand);
-    while (p->free_count > demand_keep(&p->demand)) {
+    while (p->free_count > 0 && !demand_keeps(&p->demand, p->free_count)) {
         struct buf *b = p->free;
 
         p->free = b->next;
@@ -207,7 +207,7 @@ void buf_put(struct buf **bp)
     assert(p->demand.used > 0);
     demand_give(&p->demand, 1);
     count_used(p);
-    if (p->free_count < demand_keep(&p->demand)) {
+    if (demand_keeps(&p->demand, p->free_count + 1)) {
         b->next = p->free;
         p->free = b;
         p->free_count++;

@@ -42,7 +42,8 @@ struct buf_pool {
     size_t used_max;        /* buf_get fails at so many bufs out (0: no limit) */
     size_t pipes_kept;      /* free pipes, at most */
     size_t pipes_used, pipes_max;
-    uint64_t *gauge;        /* statistics: bufs in use; may be NULL */
+    uint64_t *gauge;        /* statistics: bufs in use; at first no_gauge */
+    uint64_t no_gauge;
 };
 
 /* keep: free bufs and pipes kept whatever the demand. */
@@ -106,7 +107,7 @@ static inline void bufq_init(struct bufq *q)
 }
 /* Gives all back to the pools. */
 void bufq_clear(struct bufq *q);
-/* Takes b over (its len may be 0: then it goes back to the pool). A memory buf of less than 2 KiB
+/* Takes b over (its len may be 0: then it goes back to the pool). A memory buf of less than 1 KiB
  * is copied behind the tail when it fits there, so that many small reads cannot hold many bufs. */
 void bufq_push(struct bufq *q, struct buf *b);
 /* The first buf, out of the queue, or NULL. */

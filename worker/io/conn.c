@@ -308,7 +308,7 @@ void conn_resume(struct conn *c)
 
 /* ---- writing ---- */
 
-void conn_flush(struct conn *c)
+void conn_flush_first(struct conn *c)
 {
     assert(c->is_open && !c->is_lingering);
     if (c->is_broken)
@@ -323,8 +323,7 @@ void conn_shutdown(struct conn *c)
     conn_flush(c);
 }
 
-/* What leads the queue, memory: a short count says that the socket is full. */
-static ssize_t send_memory(struct conn *c, bool *is_full)
+static __attribute__((noinline)) ssize_t send_several(struct conn *c, bool *is_full)
 {
     struct iovec iov[IOV_MAX_OUT];
     unsigned count = bufq_iov(&c->out, iov, IOV_MAX_OUT);
@@ -336,6 +335,25 @@ static ssize_t send_memory(struct conn *c, bool *is_full)
     if (n > 0)
         bufq_skip(&c->out, (size_t)n);
     *is_full = n >= 0 && (size_t)n < asked;
+    return n;
+}
+
+/* What leads the queue, memory: a short count says that the socket is full. */
+static ssize_t send_memory(struct conn *c, bool *is_full)
+{
+    struct buf *b = c->out.head;
+    ssize_t n;
+
+    if (b->next)
+        return send_several(c, is_full);
+    n = c->ops->write(c, buf_bytes(b), b->len);
+    if (n == (ssize_t)b->len) {
+        bufq_init(&c->out);
+        buf_put(&b);
+    } else if (n >= 0) {
+        bufq_skip(&c->out, (size_t)n);
+        *is_full = true;
+    }
     return n;
 }
 
@@ -380,7 +398,7 @@ static int send_out(struct conn *c, size_t *sent)
             return errno;
     }
     c->is_blocked = is_full;
-    if (c->out.bytes == 0)
+    if (c->out.bytes == 0 && c->out.head)
         bufq_clear(&c->out);
     return 0;
 }
@@ -435,7 +453,9 @@ static void flush_task(struct task *t)
     struct conn *c = CONTAINER(t, struct conn, flush);
     size_t sent = 0;
 
-    if (!c->is_broken && !c->is_blocked) {
+    if (c->is_broken) {
+        bufq_clear(&c->out);
+    } else if (!c->is_blocked) {
         int error = send_out(c, &sent);
         if (error)
             broke(c, error);

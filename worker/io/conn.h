@@ -46,6 +46,7 @@ struct conn_user {
 /* plain; TLS comes as another of these. All as the system calls of that name, non-blocking. */
 struct conn_ops {
     ssize_t (*read)(struct conn *c, void *p, size_t n);
+    ssize_t (*write)(struct conn *c, const void *p, size_t n);
     ssize_t (*writev)(struct conn *c, const struct iovec *iov, int n);
     int (*shutdown)(struct conn *c); /* of our output */
     void (*close)(struct conn *c);
@@ -124,8 +125,14 @@ ssize_t conn_splice_in(struct conn *c, struct buf *pipe, size_t max);
 /* on_readable again in this batch, if is_readable. */
 void conn_resume(struct conn *c);
 
+/* For conn_flush, the first time in a batch. */
+void conn_flush_first(struct conn *c);
 /* Output was put into c->out: it leaves at the batch's end. */
-void conn_flush(struct conn *c);
+static inline void conn_flush(struct conn *c)
+{
+    if (list_empty(&c->flush.node))
+        conn_flush_first(c);
+}
 /* Half-close: after `out` has left, shut our output. */
 void conn_shutdown(struct conn *c);
 

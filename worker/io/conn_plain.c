@@ -11,12 +11,15 @@ static ssize_t plain_read(struct conn *c, void *p, size_t n)
     return recv(c->fd, p, n, 0);
 }
 
+static ssize_t plain_write(struct conn *c, const void *p, size_t n)
+{
+    return send(c->fd, p, n, MSG_NOSIGNAL);
+}
+
 static ssize_t plain_writev(struct conn *c, const struct iovec *iov, int n)
 {
     struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
 
-    if (n == 1)
-        return send(c->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
     return sendmsg(c->fd, &m, MSG_NOSIGNAL);
 }
 
@@ -32,6 +35,7 @@ static void plain_close(struct conn *c)
 
 const struct conn_ops conn_plain_ops = {
     .read = plain_read,
+    .write = plain_write,
     .writev = plain_writev,
     .shutdown = plain_shutdown,
     .close = plain_close,

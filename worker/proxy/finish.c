@@ -99,7 +99,7 @@ static void exchange_free(struct dead *d)
     struct proxy *p = x->proxy;
 
     demand_give(&p->exchanges, 1);
-    if (p->free_exchange_count >= demand_keep(&p->exchanges)) {
+    if (!demand_keeps(&p->exchanges, p->free_exchange_count + 1)) {
         free(x);
         return;
     }
@@ -127,15 +127,13 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     loop_bury(&p->loop, &x->dead, exchange_free);
 }
 
-static void exchanges_trim(struct proxy *p, size_t keep)
+static void drop_free(struct proxy *p)
 {
-    while (p->free_exchange_count > keep) {
-        struct dead *d = p->free_exchanges;
+    struct dead *d = p->free_exchanges;
 
-        p->free_exchanges = d->next;
-        p->free_exchange_count--;
-        free(CONTAINER(d, struct exchange, dead));
-    }
+    p->free_exchanges = d->next;
+    p->free_exchange_count--;
+    free(CONTAINER(d, struct exchange, dead));
 }
 
 void proxy_tick(struct proxy *p)
@@ -145,7 +143,8 @@ void proxy_tick(struct proxy *p)
     buf_pool_tick(&p->bufs);
     arena_pool_tick(&p->arenas);
     demand_tick(&p->exchanges);
-    exchanges_trim(p, demand_keep(&p->exchanges));
+    while (p->free_exchanges && !demand_keeps(&p->exchanges, p->free_exchange_count))
+        drop_free(p);
     /* The allocator keeps what was freed, unless it is told; while nobody waits. */
     if (p->arenas.free_count + p->free_exchange_count < free_count && p->exchanges.used == 0)
         malloc_trim(0);
@@ -153,5 +152,6 @@ void proxy_tick(struct proxy *p)
 
 void exchanges_fini(struct proxy *p)
 {
-    exchanges_trim(p, 0);
+    while (p->free_exchanges)
+        drop_free(p);
 }
