@@ -162,8 +162,10 @@ bool forwarded_read(struct forwarded *fw, const struct head *h, const struct ip 
         }
     }
     fw->id_line = new_request_id(ids, arena);
+    if (!fw->id_line.p)
+        return false;
     fw->request_id = slice_of(fw->id_line.p + fw->id_line.n - 2 - ID_DIGITS, ID_DIGITS);
-    return fw->id_line.p != NULL;
+    return true;
 }
 
 /* `name: value CRLF` in the arena; p NULL: exhausted. */
