@@ -19,10 +19,15 @@
 #include "t/bench/net.h"
 
 #define BATCH 64
-/* By measurement of 10 MiB bodies: less costs more (64 KiB twice as much), and small messages do not
- * care. A pipe cannot be larger; from 512 KiB on it makes no difference. */
+/* By measurement of bodies of 10 MiB: less costs more (64 KiB twice as much), and small messages do
+ * not care. A pipe cannot be larger; from 512 KiB on it makes no difference. */
 #define BUFFER (1 << 20)
 #define PIPE (1 << 20)
+
+struct buffer {
+    struct buffer *next; /* of the spare ones */
+    char bytes[BUFFER];
+};
 
 /* One of the two sockets of a pair. Never given back to the heap: an event that comes late in a
  * batch finds nothing to read, and nothing worse. */
@@ -33,8 +38,8 @@ struct end {
     bool is_server;
     bool is_stuck;  /* `to` takes no more for now */
     bool is_closed; /* by the origin, while it was kept */
-    /* Read and not written: bytes of rest[] (made at the first need, then kept), or of the pipe. */
-    char *rest;
+    /* Read and not written: bytes of a buffer that is the end's until then, or of the pipe. */
+    struct buffer *rest;
     size_t at, left;
     int pipe[2];
 };
@@ -46,7 +51,7 @@ struct floor {
     struct sockaddr_in origin;
     struct end *kept;  /* server connections */
     struct end *spare; /* ends of clients that have gone */
-    char buffer[BUFFER];
+    struct buffer *buffers; /* the first is what is read into; never none */
 };
 
 static struct end *pop(struct end **list)
@@ -62,6 +67,21 @@ static void push(struct end **list, struct end *e)
 {
     e->next = *list;
     *list = e;
+}
+
+static void buffer_new(struct floor *f)
+{
+    struct buffer *b = net_grow(NULL, sizeof *b);
+
+    b->next = f->buffers;
+    f->buffers = b;
+}
+
+static void buffer_give(struct floor *f, struct end *e)
+{
+    e->rest->next = f->buffers;
+    f->buffers = e->rest;
+    e->rest = NULL;
 }
 
 static void pipe_open(struct end *e)
@@ -87,6 +107,8 @@ static void recycle(struct floor *f, struct end *e)
     e->fd = -1;
     e->to = NULL;
     e->is_server = e->is_stuck = e->is_closed = false;
+    if (e->rest)
+        buffer_give(f, e);
     if (f->is_splice && e->left > 0) {
         (void)close(e->pipe[0]);
         (void)close(e->pipe[1]);
@@ -158,21 +180,22 @@ static bool is_again(ssize_t n)
     return n < 0 && errno == EAGAIN;
 }
 
-/* What write() left: a copy, until the socket takes it. */
-static void keep_rest(struct end *e, const char *p, size_t n)
+/* What write() left of a buffer: it is the end's until the socket takes more. */
+static void keep_rest(struct floor *f, struct end *e, size_t at, size_t left)
 {
-    if (!e->rest)
-        e->rest = net_grow(NULL, BUFFER);
-    memcpy(e->rest, p, n);
-    e->at = 0;
-    e->left = n;
+    e->rest = f->buffers;
+    e->at = at;
+    e->left = left;
     e->is_stuck = true;
+    f->buffers = e->rest->next;
+    if (!f->buffers)
+        buffer_new(f);
 }
 
 /* These three are true when it is worth to read on; false at a pause and, with *gone, at an end. */
-static bool write_rest(struct end *e, bool *gone)
+static bool write_rest(struct floor *f, struct end *e, bool *gone)
 {
-    ssize_t n = write(e->to->fd, e->rest + e->at, e->left);
+    ssize_t n = write(e->to->fd, e->rest->bytes + e->at, e->left);
 
     *gone = n < 0 && !is_again(n);
     if (n > 0) {
@@ -180,22 +203,27 @@ static bool write_rest(struct end *e, bool *gone)
         e->left -= (size_t)n;
     }
     e->is_stuck = e->left > 0;
+    if (!e->is_stuck)
+        buffer_give(f, e);
     return !e->is_stuck;
 }
 
 static bool copy(struct floor *f, struct end *e, bool *gone)
 {
-    ssize_t n = read(e->fd, f->buffer, sizeof f->buffer);
+    char *bytes = f->buffers->bytes;
+    ssize_t n = read(e->fd, bytes, BUFFER);
     ssize_t done;
 
     *gone = n == 0 || (n < 0 && !is_again(n));
     if (n <= 0)
         return false;
-    done = write(e->to->fd, f->buffer, (size_t)n);
+    done = write(e->to->fd, bytes, (size_t)n);
     *gone = done < 0 && !is_again(done);
+    if (done < 0)
+        done = 0;
     if (done < n)
-        keep_rest(e, f->buffer + (done > 0 ? done : 0), (size_t)(n - (done > 0 ? done : 0)));
-    return n == sizeof f->buffer && !e->is_stuck;
+        keep_rest(f, e, (size_t)done, (size_t)(n - done));
+    return n == BUFFER && !e->is_stuck;
 }
 
 static bool splice_on(struct end *e, bool *gone)
@@ -223,7 +251,7 @@ static void forward(struct floor *f, struct end *e)
     bool is_on = true;
 
     if (!f->is_splice && e->is_stuck)
-        is_on = write_rest(e, &gone);
+        is_on = write_rest(f, e, &gone);
     while (is_on && !gone)
         is_on = f->is_splice ? splice_on(e, &gone) : copy(f, e, &gone);
     if (gone)
@@ -249,7 +277,8 @@ int main(int argc, char **argv)
     struct floor *f = net_grow(NULL, sizeof *f);
     struct sockaddr_in at;
 
-    memset(f, 0, sizeof *f);
+    *f = (struct floor){ .epoll = -1 };
+    buffer_new(f);
     f->is_splice = argc > 1 && strcmp(argv[1], "--splice") == 0;
     if (argc != 3 + f->is_splice) {
         errno = EINVAL;

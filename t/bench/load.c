@@ -118,9 +118,7 @@ static void requests_make(struct load *l)
 static void conn_open(struct load *l, struct conn *c)
 {
     c->fd = net_connect(&l->opt.to);
-    if (c->fd < 0)
-        l->errors++;
-    else
+    if (c->fd >= 0)
         net_watch(l->epoll, c->fd, c);
 }
 
@@ -255,12 +253,13 @@ static uint64_t due_of_next(const struct load *l, uint64_t now)
 /* Starts what is due; gives how long the next may be waited for. */
 static uint64_t start_due(struct load *l)
 {
-    uint64_t now = net_now_ns();
-
-    while (!is_over(l, now) && l->idle) {
+    while (l->idle) {
+        uint64_t now = net_now_ns();
         uint64_t due = due_of_next(l, now);
         struct conn *c = l->idle;
 
+        if (is_over(l, now))
+            break;
         if (due > now)
             return due - now;
         l->idle = c->next;

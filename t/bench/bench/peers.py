@@ -129,7 +129,8 @@ class Haproxy(Proxy):
                     for i in range(max(self.setup.routes, 1))]
         is_tcp = self.setup.is_tcp
         text = HAPROXY.format(
-            threads=self.setup.workers, connections=(system.raise_files() - 500) // 2, port=self.port,
+            threads=self.setup.workers, connections=(system.raise_files() - 500) // 2,
             mode="tcp" if is_tcp else "http", reuse="" if is_tcp else "http-reuse always",
+            port=self.port,
             log="log global\n  option httplog" if self.setup.has_log else "", route=self.route())
         return [self.program, "-db", "-f", self.write("haproxy.cfg", text + "".join(backends))]

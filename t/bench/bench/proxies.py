@@ -34,7 +34,8 @@ class Proxy:
     def __init__(self, build, setup, origin, cpus, wrapper=()):
         self.build, self.setup, self.origin = build, setup, origin
         self.port = system.free_port()
-        self.scratch = tempfile.TemporaryDirectory(prefix="rpd-bench-")
+        # In memory, as /run is: what proxies write costs all of them the same.
+        self.scratch = tempfile.TemporaryDirectory(prefix="rpd-bench-", dir=system.memory_folder())
         self.dir = pathlib.Path(self.scratch.name)
         self.dir.chmod(0o755)
         with (self.dir / "output").open("w", encoding="utf-8") as output:

@@ -64,6 +64,11 @@ def raise_files():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def memory_folder():
+    """A file system in memory, or None."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def cpus():
     """(the proxies', that of everything else)"""
     usable = sorted(os.sched_getaffinity(0))
