@@ -427,15 +427,14 @@ static int drop_privileges(const struct role_args *args)
     return 0;
 }
 
-/* The hash has the secret of this start in it. */
-static struct request_ids request_ids_new(unsigned slot)
+/* The hash has a secret of the master's start in it. */
+static void seed_request_ids(struct request_ids *ids, unsigned slot)
 {
     uint64_t self[3] = { clock_wall_us(), (uint64_t)getpid(), slot };
-    struct request_ids ids = { .seed[0] = hash_bytes(self, sizeof self) };
+    uint64_t worker = hash_bytes(self, sizeof self);
 
-    self[0] ^= ids.seed[0];
-    ids.seed[1] = hash_bytes(self, sizeof self);
-    return ids;
+    self[0] = ~self[0];
+    request_ids_init(ids, hash_bytes(self, sizeof self), worker);
 }
 
 static int worker_init(struct worker *w, const struct role_args *args)
@@ -469,7 +468,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     p->gate.full = &p->stats->full;
     access_log_init(&p->log, &p->loop, &p->stats->log_dropped);
     up_init(&p->up, &p->conns, args->segment, args->slot, p->stats);
-    p->ids = request_ids_new(args->slot);
+    seed_request_ids(&p->ids, args->slot);
     timer_init(&w->tick, on_tick);
     timer_init(&w->retire_check, on_retire_check);
     timer_set(&p->loop.timers, &w->tick, p->loop.now_us, 0);

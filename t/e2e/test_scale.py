@@ -3,6 +3,7 @@
 import re
 import resource
 import selectors
+import signal
 import socket
 import subprocess
 import threading
@@ -202,3 +203,29 @@ def test_a_kept_request_costs_two_reads_two_writes_and_no_epoll_ctl(rpd, origin,
                                   "close", "setsockopt", "getsockname", "getpeername", "shutdown",
                                   "connect", "socket", "fcntl"))
     assert others < n / 10, calls
+
+
+# ---- instructions ----
+
+def instructions(rpd, config, n):
+    """Of a worker in user space, for n requests one after another, start and end included."""
+    d = rpd(config, workers=1, wrapper=["valgrind", "-q", "--tool=callgrind",
+                                        "--callgrind-out-file=callgrind.%p"])
+    worker = d.worker_pids()[0]
+    assert under_load(d, 1, n) == n
+    d.signal(signal.SIGTERM)
+    assert d.wait_exit(60) == 0
+    return int(re.search(r"^(?:summary|totals): (\d+)",
+                         (d.dir / f"callgrind.{worker}").read_text(), re.M)[1])
+
+
+@pytest.mark.release_only
+@pytest.mark.parametrize("mode, budget", [("http", 8800), ("tcp", 1800)])
+def test_a_kept_request_stays_within_its_instructions(rpd, origin, mode, budget):
+    """One connection, so that every event is a batch of its own: `make bench` counts less. The
+    budgets leave some room for compilers and timers, and none for a copy or a parse more."""
+    config = plain(origin(fixed), listener=f"mode = {mode}")
+    few, many = (instructions(rpd, config, n) for n in (300, 900))
+    each = (many - few) / 600
+    print(f"{each:.0f} instructions a request")
+    assert each < budget

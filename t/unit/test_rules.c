@@ -8,7 +8,7 @@
 
 static struct arena arena;
 static struct head head;
-static struct request_ids ids = { { 1, 2 }, 0 };
+static struct request_ids ids;
 static struct forwarded fw;
 static struct ip peer;
 static struct net nets[4];
@@ -19,6 +19,7 @@ static void begin(const char *from, const char *trust)
     struct slice rest = slice_str(trust), one;
     const char *why;
 
+    request_ids_init(&ids, 1, 2);
     arena_init(&arena, NULL);
     head_init(&head, &arena);
     head.scheme = SLICE("http");
@@ -190,8 +191,9 @@ START_TEST(request_ids_are_unique)
     char (*all)[32] = malloc(IDS * sizeof *all);
 
     for (unsigned worker = 0; worker < 2; worker++) {
-        struct request_ids mine = { { 77, worker }, 0 };
+        struct request_ids mine;
 
+        request_ids_init(&mine, 77, worker);
         for (unsigned i = 0; i < IDS / 2; i++) {
             begin("192.0.2.1", "");
             ck_assert(forwarded_read(&fw, &head, &peer, &trusted, &mine, &arena));

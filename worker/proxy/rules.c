@@ -4,7 +4,7 @@
 #include <endian.h>
 #include <string.h>
 
-#define ID_DIGITS 32
+#define REQUEST_ID_DIGITS 32
 /* A request id that a trusted proxy sent is kept up to this length. */
 #define REQUEST_ID_MAX 200
 
@@ -110,7 +110,7 @@ static uint64_t mix(uint64_t x)
 }
 
 /* Eight digits, a byte for each nibble: 0-9 lie from '0' on, a-f 39 further. */
-static void put_hex(char *at, uint32_t n)
+static void put_hex8(char *at, uint32_t n)
 {
     uint64_t x = n;
 
@@ -122,23 +122,31 @@ static void put_hex(char *at, uint32_t n)
     memcpy(at, &x, 8);
 }
 
+static void put_hex(char *at, uint64_t n)
+{
+    put_hex8(at, (uint32_t)(n >> 32));
+    put_hex8(at + 8, (uint32_t)n);
+}
+
+void request_ids_init(struct request_ids *ids, uint64_t seed, uint64_t worker)
+{
+    ids->next = seed;
+    put_hex(ids->tail, worker);
+}
+
 /* The field's line, of which the id is the value. */
 static struct slice new_request_id(struct request_ids *ids, struct arena *arena)
 {
     static const struct slice name = SLICE_INIT("X-Request-Id: ");
-    char *line = arena_alloc(arena, name.n + ID_DIGITS + 2), *at;
-    uint64_t half[2];
+    char *line = arena_alloc(arena, name.n + REQUEST_ID_DIGITS + 2), *at;
 
     if (!line)
         return SLICE_NONE;
-    half[0] = mix(mix(ids->seed[1]) + ids->seed[0] + ids->count);
-    half[1] = mix(half[0] ^ ids->seed[1]);
-    ids->count++;
     at = slice_put(line, name);
-    for (unsigned i = 0; i < 4; i++)
-        put_hex(at + i * 8, (uint32_t)(half[i / 2] >> (i % 2 ? 0 : 32)));
-    memcpy(at + ID_DIGITS, "\r\n", 2);
-    return slice_of(line, name.n + ID_DIGITS + 2);
+    put_hex(at, mix(ids->next++));
+    at = slice_put(at + 16, slice_of(ids->tail, sizeof ids->tail));
+    memcpy(at, "\r\n", 2);
+    return slice_of(line, name.n + REQUEST_ID_DIGITS + 2);
 }
 
 bool forwarded_read(struct forwarded *fw, const struct head *h, const struct ip *peer,
@@ -164,7 +172,8 @@ bool forwarded_read(struct forwarded *fw, const struct head *h, const struct ip 
     fw->id_line = new_request_id(ids, arena);
     if (!fw->id_line.p)
         return false;
-    fw->request_id = slice_of(fw->id_line.p + fw->id_line.n - 2 - ID_DIGITS, ID_DIGITS);
+    fw->request_id = slice_of(fw->id_line.p + fw->id_line.n - 2 - REQUEST_ID_DIGITS,
+                              REQUEST_ID_DIGITS);
     return true;
 }
 

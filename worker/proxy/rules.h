@@ -10,11 +10,14 @@
 bool rules_apply(const struct conf_field_rules *rules, struct fields *f, const struct vars *v,
                  struct arena *arena) __attribute__((warn_unused_result));
 
-/* Makes request ids: unique to this process by what it is seeded with. */
+/* Makes request ids, 32 digits: a number that never comes again in this process, scrambled, and
+ * one that no other process has. */
 struct request_ids {
-    uint64_t seed[2];
-    uint64_t count;
+    uint64_t next;
+    char tail[16];
 };
+/* `worker` has to differ between processes, also in time; `seed` makes the numbers hard to guess. */
+void request_ids_init(struct request_ids *ids, uint64_t seed, uint64_t worker);
 
 struct forwarded {
     struct ip client;        /* who the request is from, seen through trusted proxies */

@@ -122,9 +122,10 @@ class Daemon(Site):
     """An rpd in the foreground."""
 
     def __init__(self, text, workers=2, globals_="", env=None, limits=(), args=(), ready=True,
-                 stdout=None):
+                 stdout=None, wrapper=()):
         super().__init__(workers, globals_, env)
         self.limits, self.args, self.stdout = limits, args, stdout
+        self.wrapper = wrapper      # a program that runs rpd, and its arguments
         self.may_complain = False   # a test that kills a worker by assert sets it
         self.expect_status = 0      # of the master, at the end
         self.proc = None
@@ -154,9 +155,9 @@ class Daemon(Site):
         self.stderr_path = self.dir / "stderr"
         with open(self.stderr_path, "wb") as err:
             self.proc = subprocess.Popen(
-                [str(RPD), "-c", str(self.config), *map(str, self.args)], env=self.env, stderr=err,
-                stdout=self.stdout or err, stdin=subprocess.DEVNULL, cwd=self.dir,
-                start_new_session=True, preexec_fn=before)
+                [*self.wrapper, str(RPD), "-c", str(self.config), *map(str, self.args)],
+                env=self.env, stderr=err, stdout=self.stdout or err, stdin=subprocess.DEVNULL,
+                cwd=self.dir, start_new_session=True, preexec_fn=before)
 
     def wait_ready(self):
         """Ready is when the segment says that every worker runs. No connection is made."""
