@@ -128,6 +128,7 @@ static inline void proxy_begin(const char *ini)
     px.stats = STATS_SLOT(seg, worker, "worker", 0);
     list_init(&px.sessions);
     list_init(&px.greetings);
+    request_ids_init(&px.ids, 1, 2);
     ck_assert_int_eq(loop_init(&px.loop), 0);
     buf_pool_init(&px.bufs, 8, 0, 8);
     conn_pool_init(&px.conns, &px.loop, &px.bufs);

@@ -197,6 +197,34 @@ START_TEST(test_small_bufs_are_gathered)
 }
 END_TEST
 
+/* A head goes before the body that it belongs to, if it has not grown by too much. */
+START_TEST(test_short_queue_moves_in_front)
+{
+    struct buf *body = filled(5000, 2);
+
+    bufq_push(&q, filled(BUF_HEADROOM + 100, 1));
+    buf_skip(body, 100);
+    bufq_push(&q, body);
+    ck_assert_ptr_eq(q.head, body);
+    ck_assert_ptr_eq(q.tail, body);
+    ck_assert_uint_eq(body->off, 0);
+    ck_assert_uint_eq(q.bytes, BUF_HEADROOM + 5000);
+    ck_assert_int_eq(buf_bytes(body)[0], 1);
+    ck_assert_int_eq(buf_bytes(body)[BUF_HEADROOM + 100], 2 + 100);
+    ck_assert_uint_eq(pool.demand.used, 1);
+    bufq_push(&q, filled(5000, 3)); /* not short any more */
+    ck_assert_uint_eq(count(), 2);
+    bufq_clear(&q);
+    bufq_push(&q, filled(BUF_HEADROOM + 1, 1)); /* no room */
+    bufq_push(&q, filled(5000, 2));
+    ck_assert_uint_eq(count(), 2);
+    bufq_clear(&q);
+    bufq_push(&q, filled(10, 1));
+    bufq_push(&q, filled_pipe("pipe")); /* never before a pipe */
+    ck_assert_uint_eq(count(), 2);
+}
+END_TEST
+
 START_TEST(test_large_and_empty_bufs)
 {
     bufq_push(&q, filled(1023, 1));
@@ -312,9 +340,9 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        test_rooms, test_limit_and_gauge, test_last_put_is_next_got, test_memory_goes_back,
-        test_pipes, test_small_bufs_are_gathered, test_large_and_empty_bufs,
-        test_iov_ends_at_pipe, test_reserve_and_commit, test_add_copies_or_adds_nothing,
+        test_rooms, test_limit_and_gauge, test_short_queue_moves_in_front,
+        test_last_put_is_next_got, test_memory_goes_back, test_pipes,
+        test_small_bufs_are_gathered, test_large_and_empty_bufs, test_iov_ends_at_pipe, test_reserve_and_commit, test_add_copies_or_adds_nothing,
         test_splice_moves_all,
     };
     Suite *suite = suite_create("buf");

@@ -243,6 +243,24 @@ static size_t tail_room(const struct bufq *q)
     return q->tail && !q->tail->is_pipe ? buf_room(q->tail) : 0;
 }
 
+/* A queue that is one short buf, a head as a rule, goes in front of the bytes in `b`, where the head
+ * that came with them has left room: one buf to hold and to send. */
+static bool move_in_front(struct bufq *q, struct buf *b)
+{
+    struct buf *short_one = q->tail;
+
+    if (!short_one || q->head != short_one || short_one->is_pipe || b->is_pipe ||
+        short_one->len > b->off || short_one->len > COPY_MAX)
+        return false;
+    b->off -= short_one->len;
+    b->len += short_one->len;
+    memcpy(buf_bytes(b), buf_bytes(short_one), short_one->len);
+    buf_put(&short_one);
+    b->next = NULL;
+    q->head = q->tail = b;
+    return true;
+}
+
 void bufq_push(struct bufq *q, struct buf *b)
 {
     if (b->len == 0) {
@@ -256,7 +274,8 @@ void bufq_push(struct bufq *q, struct buf *b)
         buf_put(&b);
         return;
     }
-    link_tail(q, b);
+    if (!move_in_front(q, b))
+        link_tail(q, b);
 }
 
 struct buf *bufq_shift(struct bufq *q)

@@ -3,8 +3,8 @@
  *   struct buf  [head room | off ... off+len | tail room]     data points at BUF_SIZE bytes
  *
  * A buf has one owner at a time: bytes travel by handing it on, not by copying or counting
- * references. Reading starts at BUF_HEADROOM so that a chunk header can be put before the bytes
- * in place, and leaves BUF_TAILROOM for the CRLF behind them. */
+ * references. Reading starts at BUF_HEADROOM so that a head or a chunk header can be put before the
+ * bytes in place, and leaves BUF_TAILROOM for the CRLF behind them. */
 #ifndef RPD_IO_BUF_H
 #define RPD_IO_BUF_H
 
@@ -15,7 +15,7 @@
 #include "common/base/slice.h"
 
 #define BUF_SIZE 16384 /* of data, rooms included */
-#define BUF_HEADROOM 32
+#define BUF_HEADROOM 320 /* what a proxy adds to a head fits, too: see bufq_push */
 #define BUF_TAILROOM 8
 #define BUF_PIPE_SIZE (1 << 20) /* of a pipe, where the system's limits allow */
 #define BUF_READ_MAX (BUF_SIZE - BUF_HEADROOM - BUF_TAILROOM)
@@ -108,7 +108,9 @@ static inline void bufq_init(struct bufq *q)
 /* Gives all back to the pools. */
 void bufq_clear(struct bufq *q);
 /* Takes b over (its len may be 0: then it goes back to the pool). A memory buf of less than 1 KiB
- * is copied behind the tail when it fits there, so that many small reads cannot hold many bufs. */
+ * is copied behind the tail when it fits there, so that many small reads cannot hold many bufs; a
+ * short queue is moved into the room before a longer one's bytes, so that nobody may rely on what
+ * was skipped there any more. */
 void bufq_push(struct bufq *q, struct buf *b);
 /* The first buf, out of the queue, or NULL. */
 struct buf *bufq_shift(struct bufq *q);
