@@ -3,6 +3,7 @@
 #   make            build/release/rpd and rpctl
 #   make run        what is missing is installed; two demo origins and rpd on 127.0.0.1:8080
 #   make check      lint, unit and end-to-end tests, on the release and the sanitizer build
+#   make bench      what a request costs, beside nginx and HAProxy (t/bench/run)
 #   make SANITIZE=1 any target, with ASan and UBSan, in build/asan (make asan builds it)
 #   make WERROR=1   warnings are errors     make V=1   shows the commands
 #   make CC=clang   another compiler        make BUILD=dir   another place

@@ -123,7 +123,9 @@ def trace(bench, player, count):
         strace = system.spawn(["strace", "-c", "-f", "-o", out.name, *pids], bench.other_cpus,
                               stderr=subprocess.PIPE, text=True)
         for _ in player.proxy.pids:
-            strace.stderr.readline()  # "Process N attached"
+            line = strace.stderr.readline()
+            if "attached" not in line:
+                raise RuntimeError(line.strip())
         bench.load(player, player.proxy, count=count)
         system.end(strace, signal.SIGINT)
         strace.stderr.close()

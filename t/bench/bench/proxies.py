@@ -74,8 +74,12 @@ class Proxy:
 
 
 def output_of(command):
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
+    """All that it says, of what may not be installed as well."""
+    try:
+        done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+    except FileNotFoundError:
+        return ""
     return done.stdout
 
 
@@ -112,7 +116,9 @@ class Rpd(Proxy):
 
     @classmethod
     def version(cls, build):
-        return output_of([build / "rpd", "-V"]).strip()
+        commit = output_of(["git", "-C", build, "rev-parse", "--short", "HEAD"]).strip()
+        version = output_of([build / "rpd", "-V"]).strip()
+        return f"{version}, commit {commit}" if commit.isalnum() else version
 
     def backend(self, name):
         servers = "".join(f"server = 127.0.0.1:{self.origin} name=s{i}\n"

@@ -96,7 +96,8 @@ def growth_line(out, player, base):
     """The player over the same proxy without what makes the difference."""
     found = []
     if player.cpu_us:
-        found.append(f"CPU {ratio(player.cpu_us, base.cpu_us):.2f}")
+        growth = ratio(player.cpu_us, base.cpu_us)
+        found.append(f"CPU {growth:.2f} (requests per CPU second {1 / growth:.2f})")
     found += [f"{what} {value(player) / value(base):.3f}" for what, value in OTHERS.items()
               if value(player) and value(base)]
     if found:

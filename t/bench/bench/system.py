@@ -54,11 +54,10 @@ def enter_network(script):
 
 
 def raise_files():
-    """The limit of open files, as far as it goes; gives it."""
+    """The limit of open files, FILES or what may be had of it; gives it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(hard, FILES) if os.geteuid() == 0 else hard
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, max(hard, FILES)))
     except (ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
