@@ -169,6 +169,8 @@ static const struct row requests[] = {
     NO("POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", BAD_FRAMING),
     NO("POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", BAD_FRAMING),
     NO(POST("Transfer-Encoding: chunked, chunked\r\n"), BAD_FRAMING),
+    NO(POST("Transfer-Encoding: chunked,\r\n"), BAD_FRAMING),
+    NO(POST("Transfer-Encoding: ,chunked\r\n"), BAD_FRAMING),
     NO(POST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), BAD_FRAMING),
     NO(POST("Transfer-Encoding: chunked, gzip\r\n"), BAD_FRAMING),
     NO(POST("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n"), BAD_FRAMING),
@@ -436,6 +438,82 @@ START_TEST(response_rows_scan_at_any_cut)
 }
 END_TEST
 
+/* ---- beside another parser ---- */
+
+#define MUTANTS 1000 /* of each row */
+
+static int stop(llhttp_t *parser)
+{
+    (void)parser;
+    return HPE_PAUSED;
+}
+
+/* llhttp, which many servers read with, takes the head too, and finds its end where we do. */
+static bool llhttp_takes(struct slice bytes, bool is_request)
+{
+    static const llhttp_settings_t settings = { .on_headers_complete = stop };
+    llhttp_t other;
+    llhttp_errno_t err;
+
+    llhttp_init(&other, is_request ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+    err = llhttp_execute(&other, bytes.p, bytes.n);
+    if (is_request && (err == HPE_INVALID_METHOD || err == HPE_INVALID_CONSTANT))
+        return true; /* it has a list of them */
+    if (err == HPE_INVALID_CONTENT_LENGTH && slice_find(bytes, '\t') < bytes.n)
+        return true; /* a tab behind the digits is OWS (RFC 9110 5.6.3), but not to it */
+    return err == HPE_PAUSED && llhttp_get_error_pos(&other) + 1 >= bytes.p + bytes.n;
+}
+
+/* One byte, or two, become others: those that mean something, more often than not. */
+static void mutate(char *p, size_t n, uint64_t *seed)
+{
+    static const char meaning[] = "\r\n\t\0 :,;/0\x7f\x80\xff\x01\x0b";
+
+    for (unsigned i = 0; i < 2; i++) {
+        *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+        if (i == 0 || *seed >> 63)
+            p[(*seed >> 20) % n] = *seed >> 62 ? meaning[(*seed >> 40) % (sizeof meaning - 1)]
+                                               : (char)(*seed >> 33);
+    }
+}
+
+static void compare_mutants(const struct row *row, bool is_request, uint64_t seed)
+{
+    for (unsigned i = 0; i < MUTANTS; i++) {
+        struct slice bytes = exactly(row->bytes);
+        struct h1_scan scan = { 0 };
+        enum end_reason why;
+        size_t used;
+
+        if (i > 0)
+            mutate((char *)(uintptr_t)bytes.p, bytes.n, &seed);
+        head_init(&head, &arena);
+        why = is_request ? h1_parse_request(bytes, &head)
+                         : h1_parse_response(bytes, &head, row->method);
+        if (why == END_OK) {
+            struct slice taken = slice_of(bytes.p, head.wire_bytes);
+
+            ck_assert_int_eq(h1_scan(&scan, bytes, &used), H1_SCAN_DONE);
+            ck_assert_uint_eq(used, taken.n);
+            ck_assert_msg(llhttp_takes(taken, is_request), "%.*s", SLICE_ARG(taken));
+        }
+        free_exactly(bytes);
+        arena_reset(&arena);
+    }
+}
+
+START_TEST(requests_taken_are_taken_by_llhttp)
+{
+    compare_mutants(&requests[_i], true, (uint64_t)_i);
+}
+END_TEST
+
+START_TEST(responses_taken_are_taken_by_llhttp)
+{
+    compare_mutants(&responses[_i], false, (uint64_t)_i);
+}
+END_TEST
+
 /* What a scan refuses is no head: one that was cut short or runs on is not taken for one. */
 START_TEST(head_cut_short_is_refused)
 {
@@ -581,6 +659,8 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, request_rows, 0, REQUESTS);
     tcase_add_loop_test(tcase, response_rows, 0, RESPONSES);
+    tcase_add_loop_test(tcase, requests_taken_are_taken_by_llhttp, 0, REQUESTS);
+    tcase_add_loop_test(tcase, responses_taken_are_taken_by_llhttp, 0, RESPONSES);
     tcase_add_loop_test(tcase, request_rows_scan_at_any_cut, 0, REQUESTS);
     tcase_add_loop_test(tcase, response_rows_scan_at_any_cut, 0, RESPONSES);
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -81,6 +82,54 @@ START_TEST(test_add_finds_by_kind_and_name)
     name[STATS_NAME_MAX - 1] = '\0';
     ck_assert_int_eq(segment_add(seg, STATS_route, name), 0);
     ck_assert_ptr_nonnull(STATS_SLOT(seg, route, name, 0));
+    segment_close(&seg);
+}
+END_TEST
+
+#define LINE 64
+#define OBJECTS 100
+
+static void add_lines(uintptr_t *lines, size_t *n, const void *record, size_t size)
+{
+    for (uintptr_t at = (uintptr_t)record / LINE; at <= ((uintptr_t)record + size - 1) / LINE; at++)
+        lines[(*n)++] = at;
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* All that a worker writes while it serves are its slots' records (and its own memory): so no line
+ * goes to and fro between two processors, and records of one worker do not share one either. */
+START_TEST(test_no_cache_line_belongs_to_two_records)
+{
+    static const enum stats_kind kinds[] = { STATS_listener, STATS_route, STATS_backend,
+                                             STATS_server };
+    static const size_t sizes[] = { sizeof(struct stats_listener), sizeof(struct stats_route),
+                                    sizeof(struct stats_backend), sizeof(struct stats_server) };
+    static uintptr_t lines[4 * OBJECTS * 2 * 80];
+    struct segment *seg = segment_create(path);
+    size_t n = 0;
+
+    for (size_t k = 0; k < 4; k++) {
+        for (unsigned i = 0; i < OBJECTS; i++) {
+            char name[32];
+
+            snprintf(name, sizeof name, "b/%u", i);
+            ck_assert_int_eq(segment_add(seg, kinds[k], name), 0);
+            for (unsigned slot = 0; slot < 2; slot++)
+                add_lines(lines, &n, segment_slot(seg, kinds[k], name, slot), sizes[k]);
+        }
+    }
+    for (unsigned slot = 0; slot < 2; slot++)
+        add_lines(lines, &n, STATS_SLOT(seg, worker, "worker", slot), sizeof(struct stats_worker));
+    ck_assert_uint_le(n, sizeof lines / sizeof lines[0]);
+    qsort(lines, n, sizeof lines[0], compare_lines);
+    for (size_t i = 1; i < n; i++)
+        ck_assert_uint_ne(lines[i - 1], lines[i]);
     segment_close(&seg);
 }
 END_TEST
@@ -382,7 +431,8 @@ int main(void)
     TCase *tcase = tcase_create("segment");
     const TTest *const tests[] = {
         test_create_makes_the_fixed_objects, test_a_directory_that_is_not_there,
-        test_add_finds_by_kind_and_name, test_slots, test_growth, test_the_directory_has_an_end,
+        test_add_finds_by_kind_and_name, test_no_cache_line_belongs_to_two_records, test_slots,
+        test_growth, test_the_directory_has_an_end,
         test_two_workers_count_while_the_parent_reads,
         test_a_dead_worker_keeps_counts_and_loses_gauges,
         test_names_that_a_reload_drops_come_back, test_reopen_read_only,

@@ -23,6 +23,7 @@ struct parse {
     uint32_t chunked;                /* of these "chunked" */
     bool is_request;
     bool is_chunked_last;
+    bool is_plain_chunked;           /* without so much as an empty item beside it */
     bool has_connection;
     bool has_close, has_keep_alive, has_upgrade;
 };
@@ -34,6 +35,7 @@ static void see_codings(struct parse *p, struct slice rest)
     struct slice item;
 
     p->coding_fields++;
+    p->is_plain_chunked = slice_ieq(rest, SLICE("chunked"));
     while (slice_next_item(&rest, &item)) {
         p->is_chunked_last = slice_ieq(item, SLICE("chunked"));
         p->codings++;
@@ -200,7 +202,7 @@ static enum end_reason check_codings(const struct parse *p)
 {
     if (p->lengths > 0 || p->head->minor == 0)
         return END_BAD_FRAMING;
-    if (p->coding_fields == 1 && p->codings == 1 && p->chunked == 1)
+    if (p->coding_fields == 1 && p->is_plain_chunked)
         return END_OK;
     if (p->chunked > 1 || (p->chunked == 1 && !p->is_chunked_last) || p->codings == p->chunked)
         return END_BAD_FRAMING;
