@@ -342,8 +342,8 @@ int main(void)
     const TTest *const tests[] = {
         test_rooms, test_limit_and_gauge, test_short_queue_moves_in_front,
         test_last_put_is_next_got, test_memory_goes_back, test_pipes,
-        test_small_bufs_are_gathered, test_large_and_empty_bufs, test_iov_ends_at_pipe, test_reserve_and_commit, test_add_copies_or_adds_nothing,
-        test_splice_moves_all,
+        test_small_bufs_are_gathered, test_large_and_empty_bufs, test_iov_ends_at_pipe,
+        test_reserve_and_commit, test_add_copies_or_adds_nothing, test_splice_moves_all,
     };
     Suite *suite = suite_create("buf");
     TCase *tcase = tcase_create("buf");

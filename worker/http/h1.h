@@ -25,9 +25,10 @@ enum h1_scanned h1_scan(struct h1_scan *s, struct slice bytes, size_t *used);
 
 /* ---- heads (h1_parse.c) ---- */
 
-/* `bytes` begin with a whole head: h->wire_bytes says how long it is, and it ends where h1_scan says
- * it does. The head's slices point into it, h->fields grows in its arena (head_init). END_OK, or
- * why not: a head cut short is nonsense. Upgrades of a request to HTTP itself (h2c) are not seen. */
+/* `bytes` begin with a whole head: h->wire_bytes says how long it is, and it ends where h1_scan
+ * says it does. The head's slices point into it, h->fields grows in its arena (head_init). END_OK,
+ * or why not: a head cut short is nonsense. Upgrades of a request to HTTP itself (h2c) are not
+ * seen. */
 enum end_reason h1_parse_request(struct slice bytes, struct head *h);
 /* request_method decides on the framing (HEAD). END_OK, BAD_RESPONSE, RESPONSE_HEADER_TOO_LARGE
  * (too many fields) or EXHAUSTED. */

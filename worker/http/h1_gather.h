@@ -8,7 +8,7 @@
 struct h1_gather {
     struct bufq full;
     struct h1_scan scan;
-    uint32_t seen; /* bytes of the current buf that were scanned; after DONE, its part of the head */
+    uint32_t seen; /* bytes of the current buf that were scanned; after DONE: of the head */
 };
 
 void h1_gather_init(struct h1_gather *g);

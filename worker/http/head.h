@@ -28,7 +28,7 @@ struct field {
 struct fields {
     struct field *v;
     uint32_t n, cap;
-    uint64_t seen;       /* a bit for each id that was ever added: what is not there needs no look */
+    uint64_t seen;       /* a bit for each id ever added: the rest needs no look */
     struct arena *arena; /* grows v */
 };
 

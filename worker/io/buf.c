@@ -140,8 +140,8 @@ struct buf *buf_get(struct buf_pool *p)
     return b;
 }
 
-/* The kernel bounds what one user's pipes may hold (pipe-user-pages-soft in pipe(7)): past that, new
- * ones are small. One of the usual size will do; a smaller one is not worth the calls. */
+/* The kernel bounds what one user's pipes may hold (pipe-user-pages-soft in pipe(7)): past that,
+ * new ones are small. One of the usual size will do; a smaller one is not worth the calls. */
 static int pipe_open(int fds[2])
 {
     if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
@@ -243,8 +243,8 @@ static size_t tail_room(const struct bufq *q)
     return q->tail && !q->tail->is_pipe ? buf_room(q->tail) : 0;
 }
 
-/* A queue that is one short buf, a head as a rule, goes in front of the bytes in `b`, where the head
- * that came with them has left room: one buf to hold and to send. */
+/* A queue that is one short buf, a head as a rule, goes in front of the bytes in `b`, where the
+ * head that came with them has left room: one buf to hold and to send. */
 static bool move_in_front(struct bufq *q, struct buf *b)
 {
     struct buf *short_one = q->tail;

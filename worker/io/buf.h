@@ -56,8 +56,8 @@ void buf_pool_fini(struct buf_pool *p);
 /* off = BUF_HEADROOM, len = 0; NULL when memory or the limit is at its end. */
 struct buf *buf_get(struct buf_pool *p) __attribute__((warn_unused_result));
 /* An empty pipe; NULL when descriptors or pipes_max are at their end (then use buf_get). What it
- * holds is the kernel's memory, up to BUF_PIPE_SIZE bytes: many more at a time than a buf, for moving
- * them costs by the call rather than by the byte. */
+ * holds is the kernel's memory, up to BUF_PIPE_SIZE bytes: many more at a time than a buf, for
+ * moving them costs by the call rather than by the byte. */
 struct buf *buf_get_pipe(struct buf_pool *p) __attribute__((warn_unused_result));
 /* Back to its pool, contents lost (a pipe that is not empty is closed); clears *b; NULL is fine. */
 void buf_put(struct buf **b);

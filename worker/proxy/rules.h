@@ -16,7 +16,7 @@ struct request_ids {
     uint64_t next;
     char tail[16];
 };
-/* `worker` has to differ between processes, also in time; `seed` makes the numbers hard to guess. */
+/* `worker` has to differ between processes, now and later; `seed` makes numbers hard to guess. */
 void request_ids_init(struct request_ids *ids, uint64_t seed, uint64_t worker);
 
 struct forwarded {
