@@ -264,6 +264,18 @@ static size_t line_max(const struct access_log *l)
     return l->kind == ACCESS_LOG_FILE ? ACCESS_LOG_LINE_MAX : PIPE_BUF;
 }
 
+/* $time_local, made once a second. */
+static struct slice time_local(struct access_log *l)
+{
+    if (l->loop->now_us >= l->time_until_us) {
+        uint64_t wall_us = clock_wall_us();
+
+        l->time_n = clock_local(l->time, wall_us);
+        l->time_until_us = l->loop->now_us + 1000000 - wall_us % 1000000;
+    }
+    return slice_of(l->time, l->time_n);
+}
+
 void access_log_line(struct access_log *l, const struct conf_log_format_value *format,
                      const struct vars *v)
 {
@@ -280,6 +292,7 @@ void access_log_line(struct access_log *l, const struct conf_log_format_value *f
     }
     if (ACCESS_LOG_BUFFER - l->n < ACCESS_LOG_LINE_MAX)
         access_log_flush(l);
+    cut.time_local = time_local(l);
     cut.value_max = VALUE_MAX;
     n = format_line(l, format, &cut, l->buf + l->n, max);
     if (n > max) {

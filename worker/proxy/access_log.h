@@ -29,6 +29,9 @@ struct access_log {
     struct template combined;
     char *buf;           /* allocated with the first line */
     size_t n;
+    uint64_t time_until_us; /* of the loop's clock: until then the text below holds */
+    char time[CLOCK_TEXT_MAX];
+    size_t time_n;
     uint64_t *dropped;
 };
 

@@ -25,7 +25,12 @@ static void put(struct out *o, struct slice s)
 
 static struct slice number(char scratch[SCRATCH], uint64_t n)
 {
-    return slice_of(scratch, (size_t)snprintf(scratch, SCRATCH, "%" PRIu64, n));
+    char *end = scratch + SCRATCH, *p = end;
+
+    do
+        *--p = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    return slice_of(p, (size_t)(end - p));
 }
 
 static struct slice seconds(char scratch[SCRATCH], uint64_t us)
@@ -111,8 +116,10 @@ static struct slice query_of(const struct vars *v)
     return rest.p ? rest : SLICE_NONE;
 }
 
-static struct slice time_text(char scratch[SCRATCH], enum var_id id)
+static struct slice time_text(char scratch[SCRATCH], const struct vars *v, enum var_id id)
 {
+    if (id == VAR_TIME_LOCAL && v->time_local.n > 0)
+        return v->time_local;
     static_assert(CLOCK_TEXT_MAX <= SCRATCH, "a time fits");
     return slice_of(scratch, id == VAR_TIME_LOCAL ? clock_local(scratch, clock_wall_us())
                                                   : clock_iso8601(scratch, clock_wall_us()));
@@ -152,7 +159,7 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_PROTOCOL:
         return !h ? SLICE_NONE : h->minor ? SLICE("HTTP/1.1") : SLICE("HTTP/1.0");
     case VAR_TIME_ISO8601:
-    case VAR_TIME_LOCAL: return time_text(scratch, part->var);
+    case VAR_TIME_LOCAL: return time_text(scratch, v, part->var);
     case VAR_REFERER: return field_value(v, FIELD_REFERER);
     case VAR_USER_AGENT: return field_value(v, FIELD_USER_AGENT);
     case VAR_END_REASON: return slice_str(end_reason_text(v->end));

@@ -20,6 +20,7 @@ struct vars {
     uint64_t duration_us, response_us, connect_us; /* UINT64_MAX: none */
     uint32_t retries;
     enum end_reason end;
+    struct slice time_local; /* of this second; empty: the clock is asked */
     size_t value_max; /* longer values are cut; 0: none is */
 };
 
