@@ -11,7 +11,7 @@ SCENARIOS = {
     "h1_0": Scenario("an empty body, 64 kept connections", Load("/0", 0)),
     "h1_1k": Scenario("1 KiB, 64 kept connections", rate=8000),
     "h1_100k": Scenario("100 KiB, 64 kept connections", Load("/102400", 102400), rate=2000,
-                        requests=200),
+                        floors=BOTH_FLOORS, requests=200),
     "h1_10m": Scenario("10 MiB, 8 kept connections", Load(f"/{MIB10}", MIB10, 8),
                        floors=BOTH_FLOORS, requests=8),
     "h1_1k_open": Scenario("1 KiB, 64 kept connections, 8,000 requests a second",
