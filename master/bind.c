@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,8 @@ static int set(int fd, int level, int option, int value)
  * those after it. The first of an address takes the port for itself alone, which fails when
  * anybody else listens there, and is opened to our others once it has it; to ask first and bind
  * then would leave a gap for a second daemon. */
+/* What is accepted inherits TCP_NODELAY: an answer's last piece must not wait for the client's
+ * acknowledgement of the one before. */
 static int listen_inet(const struct addr *a, bool is_dual, bool is_sharing)
 {
     int family = a->sa.sa_family;
@@ -44,6 +47,7 @@ static int listen_inet(const struct addr *a, bool is_dual, bool is_sharing)
         return -1;
     if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) != 0
         || set(fd, SOL_SOCKET, SO_REUSEPORT, is_sharing) != 0
+        || set(fd, IPPROTO_TCP, TCP_NODELAY, 1) != 0
         || (family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_dual) != 0)
         || bind(fd, &a->sa, a->len) != 0 || listen(fd, BACKLOG) != 0
         || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) != 0)

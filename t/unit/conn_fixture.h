@@ -131,7 +131,7 @@ static inline void teardown(void)
     conn_pool_fini(&pool);
     ck_assert_uint_eq(pool.used, 0);
     ck_assert_uint_eq(bufs.demand.used, 0);
-    ck_assert_uint_eq(bufs.pipes_used, 0);
+    ck_assert_uint_eq(bufs.pipes.used, 0);
     buf_pool_fini(&bufs);
     loop_fini(&loop);
 }

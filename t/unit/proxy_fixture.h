@@ -173,7 +173,7 @@ static inline void proxy_end(void)
     h1_down_pool_fini(&px.h1_downs);
     arena_pool_fini(&px.arenas);
     ck_assert_uint_eq(px.bufs.demand.used, 0);
-    ck_assert_uint_eq(px.bufs.pipes_used, 0);
+    ck_assert_uint_eq(px.bufs.pipes.used, 0);
     buf_pool_fini(&px.bufs);
     loop_fini(&px.loop);
     ck_assert_uint_eq(px.gate.open, 0);

@@ -29,7 +29,7 @@ static void teardown(void)
 {
     bufq_clear(&q);
     ck_assert_uint_eq(pool.demand.used, 0);
-    ck_assert_uint_eq(pool.pipes_used, 0);
+    ck_assert_uint_eq(pool.pipes.used, 0);
     buf_pool_fini(&pool);
 }
 
@@ -177,6 +177,23 @@ START_TEST(test_pipes)
     ck_assert_uint_eq(pool.free_pipe_count, 0);
     for (unsigned i = 1; i < 8; i++)
         buf_put(&p[i]);
+    ck_assert_uint_eq(pool.free_pipe_count, 7);
+}
+END_TEST
+
+START_TEST(test_pipes_are_kept_while_wanted)
+{
+    struct buf *p[8];
+
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 8; i++)
+            p[i] = buf_get_pipe(&pool);
+        for (unsigned i = 0; i < 8; i++)
+            buf_put(&p[i]);
+        ck_assert_uint_eq(pool.free_pipe_count, 8);
+        buf_pool_tick(&pool);
+    }
+    buf_pool_tick(&pool);
     ck_assert_uint_eq(pool.free_pipe_count, KEEP);
 }
 END_TEST
@@ -342,6 +359,7 @@ int main(void)
     const TTest *const tests[] = {
         test_rooms, test_limit_and_gauge, test_short_queue_moves_in_front,
         test_last_put_is_next_got, test_memory_goes_back, test_pipes,
+        test_pipes_are_kept_while_wanted,
         test_small_bufs_are_gathered, test_large_and_empty_bufs, test_iov_ends_at_pipe,
         test_reserve_and_commit, test_add_copies_or_adds_nothing, test_splice_moves_all,
     };

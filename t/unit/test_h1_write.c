@@ -367,7 +367,7 @@ START_TEST(data_is_taken_even_when_bufs_are_exhausted)
     ck_assert(bufq_add(&out, &pool, SLICE("before")));
     pool.used_max = 1;
     ck_assert(!h1_write_data(&out, &pool, H1_FRAME_CHUNKED, b));
-    ck_assert_uint_eq(pool.pipes_used, 0);
+    ck_assert_uint_eq(pool.pipes.used, 0);
     expect("before");
     b = buf_get(&pool);
     b->off = 0;

@@ -97,7 +97,7 @@ START_TEST(a_slow_reader)
         else
             quiet++;
         spin(1);
-        most = px.bufs.demand.used + 4 * px.bufs.pipes_used;
+        most = px.bufs.demand.used + 4 * px.bufs.pipes.used;
         ck_assert_uint_le(most, 24);
     }
     while (sent < n) {

@@ -1,14 +1,19 @@
 /* The master's pure parts: back-off, which worker holds which socket, the table of sockets, what a
  * reload changes, what only a restart changes, the loop. */
+#include "master/bind.h"
 #include "master/changes.h"
 #include "master/events.h"
 #include "master/install.h"
 #include "master/listen.h"
 #include "master/supervise.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/base/clock.h"
@@ -128,6 +133,29 @@ START_TEST(test_settings_of_a_restart_are_kept)
 END_TEST
 
 /* ---- workers ---- */
+
+/* What a listening socket's connections inherit. */
+START_TEST(test_accepted_sockets_do_not_delay)
+{
+    struct bind_socket b;
+    struct addr any = { .len = sizeof any.in4 }, at;
+    socklen_t n = sizeof at - offsetof(struct addr, sa), size = sizeof(int);
+    int client = socket(AF_INET, SOCK_STREAM, 0), fd = -1, on = 0;
+
+    any.in4.sin_family = AF_INET;
+    any.in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_ge(bind_listen(&b, &any, false, false, 0), 0);
+    ck_assert_int_eq(getsockname(b.fd, &at.sa, &n), 0);
+    ck_assert_int_eq(connect(client, &at.sa, n), 0);
+    while ((fd = accept(b.fd, NULL, NULL)) < 0)
+        ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
+    ck_assert_int_ne(on, 0);
+    close(fd);
+    close(client);
+    bind_close(&b, &any);
+}
+END_TEST
 
 START_TEST(test_backoff_doubles_within_the_window)
 {
@@ -328,7 +356,8 @@ START_TEST(test_loop_serves_events_and_deadlines)
 END_TEST
 
 UNIT_MAIN("master", test_changes, test_changes_of_values, test_settings_of_a_restart_are_kept,
-          test_backoff_doubles_within_the_window, test_backoff_ends_after_ten_good_seconds,
+          test_accepted_sockets_do_not_delay, test_backoff_doubles_within_the_window,
+          test_backoff_ends_after_ten_good_seconds,
           test_every_socket_has_a_holder, test_shared_sockets_go_to_every_worker_once,
           test_unused_sockets_close_when_every_worker_was_told,
           test_loop_serves_events_and_deadlines)

@@ -37,7 +37,7 @@ void buf_pool_init(struct buf_pool *p, size_t keep, size_t used_max, size_t pipe
     memset(p, 0, sizeof *p);
     demand_init(&p->demand, keep);
     p->gauge = &p->no_gauge;
-    p->pipes_kept = keep;
+    demand_init(&p->pipes, keep);
     p->used_max = used_max;
     p->pipes_max = pipes_max;
 }
@@ -49,6 +49,15 @@ static void pipe_free(struct buf *b)
     free(b);
 }
 
+static void drop_pipe(struct buf_pool *p)
+{
+    struct buf *b = p->free_pipes;
+
+    p->free_pipes = b->next;
+    p->free_pipe_count--;
+    pipe_free(b);
+}
+
 void buf_pool_fini(struct buf_pool *p)
 {
     while (p->slabs) {
@@ -58,13 +67,10 @@ void buf_pool_fini(struct buf_pool *p)
         munmap(slab->data, (size_t)SLAB_BUFS * BUF_SIZE);
         free(slab);
     }
-    while (p->free_pipes) {
-        struct buf *b = p->free_pipes;
-        p->free_pipes = b->next;
-        pipe_free(b);
-    }
+    while (p->free_pipes)
+        drop_pipe(p);
     p->free = p->cold = NULL;
-    p->free_count = p->free_pipe_count = 0;
+    p->free_count = 0;
 }
 
 static bool slab_add(struct buf_pool *p)
@@ -114,6 +120,9 @@ void buf_pool_tick(struct buf_pool *p)
         p->free_count--;
         chill(p, b);
     }
+    demand_tick(&p->pipes);
+    while (p->free_pipes && !demand_keeps(&p->pipes, p->free_pipe_count))
+        drop_pipe(p);
 }
 
 struct buf *buf_get(struct buf_pool *p)
@@ -158,7 +167,7 @@ struct buf *buf_get_pipe(struct buf_pool *p)
 {
     struct buf *b = p->free_pipes;
 
-    if (p->pipes_used >= p->pipes_max)
+    if (p->pipes.used >= p->pipes_max)
         return NULL;
     if (b) {
         p->free_pipes = b->next;
@@ -175,14 +184,14 @@ struct buf *buf_get_pipe(struct buf_pool *p)
         b->is_pipe = true;
         b->pool = p;
     }
-    p->pipes_used++;
+    demand_take(&p->pipes, 1);
     return b;
 }
 
 static void put_pipe(struct buf_pool *p, struct buf *b)
 {
-    p->pipes_used--;
-    if (b->len > 0 || p->free_pipe_count >= p->pipes_kept) {
+    demand_give(&p->pipes, 1);
+    if (b->len > 0 || !demand_keeps(&p->pipes, p->free_pipe_count + 1)) {
         pipe_free(b);
         return;
     }

@@ -40,8 +40,8 @@ struct buf_pool {
     size_t free_count, free_pipe_count;
     struct demand demand;   /* of bufs; what is free beyond it goes back to the system */
     size_t used_max;        /* buf_get fails at so many bufs out (0: no limit) */
-    size_t pipes_kept;      /* free pipes, at most */
-    size_t pipes_used, pipes_max;
+    struct demand pipes;    /* the same of pipes */
+    size_t pipes_max;
     uint64_t *gauge;        /* statistics: bufs in use; at first no_gauge */
     uint64_t no_gauge;
 };

@@ -16,7 +16,7 @@ from .report import number
 
 KINDS = (Floor, Rpd, Nginx, Haproxy)
 MIB10 = 10 << 20
-GROWTH_MAX = 1.05
+GROWTH_MAX = 1.10
 
 
 @dataclasses.dataclass(frozen=True)
