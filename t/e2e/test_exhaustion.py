@@ -181,7 +181,9 @@ def test_connections_that_come_and_go_leave_nothing(rpd, n):
 @pytest.mark.parametrize("kind", ["heads", "bodies"])
 def test_want_of_memory_sheds_and_is_counted(rpd, origin, kind):
     """A worker that gets no more memory gives up single units of work, never itself."""
-    d = rpd(plain(origin(), listener="max_header_size = 64k"), workers=1)
+    # One request is at the server, the others wait and hold what came of their bodies.
+    d = rpd(plain(origin(), listener="max_header_size = 64k",
+                  backend="max_conns = 1\nqueue_timeout = 60s"), workers=1)
     d.ask()
     pid = d.worker_pids()[0]
     with open(f"/proc/{pid}/status") as status:
