@@ -35,8 +35,9 @@ static int set(int fd, int level, int option, int value)
 /* A listening socket that shares its port with others of ours: those before it (is_sharing), and
  * those after it. The first of an address takes the port for itself alone, which fails when
  * anybody else listens there, and is opened to our others once it has it; to ask first and bind
- * then would leave a gap for a second daemon. */
-/* What is accepted inherits TCP_NODELAY: an answer's last piece must not wait for the client's
+ * then would leave a gap for a second daemon.
+ *
+ * What is accepted inherits TCP_NODELAY: an answer's last piece must not wait for the client's
  * acknowledgement of the one before. */
 static int listen_inet(const struct addr *a, bool is_dual, bool is_sharing)
 {

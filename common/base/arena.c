@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 struct arena_block {
     struct arena_block *next;
     size_t units; /* of ARENA_BLOCK_SIZE, rounded up: what it counts in the pool */
@@ -16,11 +15,6 @@ struct arena_block {
 };
 
 _Static_assert(sizeof(struct arena_block) % ARENA_ALIGN == 0, "block data is aligned");
-
-static size_t align_up(size_t n)
-{
-    return (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-}
 
 void arena_pool_init(struct arena_pool *pool, size_t keep, size_t used_max)
 {
@@ -121,7 +115,7 @@ void *arena_alloc_slow(struct arena *a, size_t n)
     block->next = a->blocks;
     a->blocks = block;
     if (!is_large) {
-        a->at = block->data + align_up(n ? n : 1);
+        a->at = block->data + arena_align_up(n ? n : 1);
         a->end = (char *)block + ARENA_BLOCK_SIZE;
     }
     return block->data;

@@ -43,13 +43,17 @@ void arena_init(struct arena *a, struct arena_pool *pool);
 void arena_reset(struct arena *a);
 
 #define ARENA_ALIGN 16
+static inline size_t arena_align_up(size_t n)
+{
+    return (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+}
 /* For arena_alloc: n does not fit into the newest block. */
 void *arena_alloc_slow(struct arena *a, size_t n) __attribute__((warn_unused_result));
 /* 16-byte aligned, not zeroed. NULL when malloc fails or the pool's limit is met. */
 __attribute__((warn_unused_result))
 static inline void *arena_alloc(struct arena *a, size_t n)
 {
-    size_t size = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    size_t size = arena_align_up(n);
     char *p = a->at;
 
     /* No size is 0 for n == 0 too, and for one so large that it wrapped. */

@@ -94,6 +94,18 @@ bool slice_next_item(struct slice *rest, struct slice *item);
 /* Whole slice as a decimal number without sign; false on anything else or overflow. */
 bool slice_u64(struct slice s, uint64_t *out);
 
+#define SLICE_DECIMAL_MAX 20
+/* The number in decimal digits, which lie in `room`. */
+static inline struct slice slice_decimal(char room[SLICE_DECIMAL_MAX], uint64_t n)
+{
+    char *end = room + SLICE_DECIMAL_MAX, *p = end;
+
+    do
+        *--p = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    return slice_of(p, (size_t)(end - p));
+}
+
 /* Copies and NUL-terminates; false (and an empty string) when it does not fit in cap bytes. */
 bool slice_copy(char *dst, size_t cap, struct slice s);
 

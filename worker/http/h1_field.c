@@ -38,14 +38,9 @@ const char *h1_text_end(const char *p, const char *end)
     return p;
 }
 
-static inline bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 const char *h1_field_read(const char *p, const char *end, struct field *f)
 {
-    const char *colon = find_colon(p, end), *value, *stop, *last;
+    const char *colon = find_colon(p, end), *stop;
 
     if (colon == end)
         return NULL;
@@ -53,17 +48,10 @@ const char *h1_field_read(const char *p, const char *end, struct field *f)
     f->id = field_lookup(f->name);
     if (f->id == FIELD_OTHER && !slice_is_token(f->name))
         return NULL;
-    value = colon + 1;
-    if (value != end && *value == ' ') /* one blank is the rule */
-        value++;
-    while (value != end && is_blank(*value))
-        value++;
-    stop = h1_text_end(value, end);
+    stop = h1_text_end(colon + 1, end);
     if (end - stop < 2 || stop[0] != '\r' || stop[1] != '\n')
         return NULL;
-    for (last = stop; last != value && is_blank(last[-1]); last--)
-        continue;
-    f->value = slice_of(value, (size_t)(last - value));
-    f->is_line = value == colon + 2 && colon[1] == ' ' && last == stop;
+    f->value = slice_trim(slice_of(colon + 1, (size_t)(stop - colon - 1)));
+    f->is_line = f->value.p == colon + 2 && colon[1] == ' ' && f->value.p + f->value.n == stop;
     return stop + 2;
 }

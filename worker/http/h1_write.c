@@ -59,12 +59,9 @@ static inline void put_fields(struct sink *k, const struct fields *fields)
 
 static inline void put_number(struct sink *k, uint64_t n)
 {
-    char digits[20], *p = digits + sizeof digits;
+    char room[SLICE_DECIMAL_MAX];
 
-    do
-        *--p = (char)('0' + n % 10);
-    while ((n /= 10) > 0);
-    put(k, slice_of(p, (size_t)(digits + sizeof digits - p)));
+    put(k, slice_decimal(room, n));
 }
 
 static inline void put_length(struct sink *k, uint64_t n)

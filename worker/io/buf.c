@@ -256,15 +256,15 @@ static size_t tail_room(const struct bufq *q)
  * head that came with them has left room: one buf to hold and to send. */
 static bool move_in_front(struct bufq *q, struct buf *b)
 {
-    struct buf *short_one = q->tail;
+    struct buf *head = q->tail;
 
-    if (!short_one || q->head != short_one || short_one->is_pipe || b->is_pipe ||
-        short_one->len > b->off || short_one->len > COPY_MAX)
+    if (!head || q->head != head || head->is_pipe || b->is_pipe ||
+        head->len > b->off || head->len > COPY_MAX)
         return false;
-    b->off -= short_one->len;
-    b->len += short_one->len;
-    memcpy(buf_bytes(b), buf_bytes(short_one), short_one->len);
-    buf_put(&short_one);
+    b->off -= head->len;
+    b->len += head->len;
+    memcpy(buf_bytes(b), buf_bytes(head), head->len);
+    buf_put(&head);
     b->next = NULL;
     q->head = q->tail = b;
     return true;

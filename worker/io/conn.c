@@ -323,6 +323,7 @@ void conn_shutdown(struct conn *c)
     conn_flush(c);
 }
 
+/* Apart, so that one buf, the usual case, pays for no iovecs on the stack. */
 static __attribute__((noinline)) ssize_t send_several(struct conn *c, bool *is_full)
 {
     struct iovec iov[IOV_MAX_OUT];

@@ -23,16 +23,6 @@ static void put(struct out *o, struct slice s)
     o->n += s.n;
 }
 
-static struct slice number(char scratch[SCRATCH], uint64_t n)
-{
-    char *end = scratch + SCRATCH, *p = end;
-
-    do
-        *--p = (char)('0' + n % 10);
-    while ((n /= 10) > 0);
-    return slice_of(p, (size_t)(end - p));
-}
-
 static struct slice seconds(char scratch[SCRATCH], uint64_t us)
 {
     if (us == UINT64_MAX)
@@ -54,7 +44,7 @@ static struct slice local_text(char scratch[SCRATCH], const struct vars *v, bool
     if (!v->conn)
         return SLICE_NONE;
     local = conn_local(v->conn);
-    return is_ip ? ip_text(scratch, &local) : number(scratch, local.port);
+    return is_ip ? ip_text(scratch, &local) : slice_decimal(scratch, local.port);
 }
 
 static struct slice field_value(const struct vars *v, enum field_id id)
@@ -133,7 +123,7 @@ static struct slice value_of(const struct template_part *part, const struct vars
     switch (part->var) {
     case VAR_LITERAL: return part->text;
     case VAR_CLIENT_IP: return ip_text(scratch, &v->client);
-    case VAR_CLIENT_PORT: return number(scratch, v->client.port);
+    case VAR_CLIENT_PORT: return slice_decimal(scratch, v->client.port);
     case VAR_SERVER_IP: return local_text(scratch, v, true);
     case VAR_SERVER_PORT: return local_text(scratch, v, false);
     case VAR_SCHEME: return v->scheme;
@@ -149,13 +139,13 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_ROUTE: return v->route;
     case VAR_BACKEND: return v->backend;
     case VAR_SERVER: return v->server;
-    case VAR_STATUS: return number(scratch, v->status);
-    case VAR_BYTES_IN: return number(scratch, v->bytes_in);
-    case VAR_BYTES_OUT: return number(scratch, v->bytes_out);
+    case VAR_STATUS: return slice_decimal(scratch, v->status);
+    case VAR_BYTES_IN: return slice_decimal(scratch, v->bytes_in);
+    case VAR_BYTES_OUT: return slice_decimal(scratch, v->bytes_out);
     case VAR_DURATION: return seconds(scratch, v->duration_us);
     case VAR_RESPONSE_TIME: return seconds(scratch, v->response_us);
     case VAR_CONNECT_TIME: return seconds(scratch, v->connect_us);
-    case VAR_RETRIES: return number(scratch, v->retries);
+    case VAR_RETRIES: return slice_decimal(scratch, v->retries);
     case VAR_PROTOCOL:
         return !h ? SLICE_NONE : h->minor ? SLICE("HTTP/1.1") : SLICE("HTTP/1.0");
     case VAR_TIME_ISO8601:
