@@ -5,7 +5,8 @@
  * GET /N answers with N bytes by Content-Length, GET /chunked/N in chunks; any other method has its
  * body, by Content-Length, thrown away unread and a short 200. Connections are kept, pipelined
  * requests answered in turn. An answer is made once, head and body in one memory file: a small one
- * is written from there, a large one sent with sendfile. */
+ * is written from there, a large one sent with sendfile, a slice a turn: whoever asks for little does
+ * not wait here for whoever asks for much. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #define REQUEST_MAX 8192
 #define ANSWERS 64          /* different ones in a life */
 #define WRITE_MAX (64 << 10) /* larger: sendfile */
+#define TURN_MAX (256 << 10) /* of sendfile */
 #define CHUNK 4096
 
 struct answer {
@@ -36,6 +38,8 @@ struct conn {
     const struct answer *answer; /* what is being sent; NULL: a request is read */
     size_t sent;
     uint64_t body; /* bytes to throw away before the answer */
+    bool is_waiting;   /* for its next turn: an event has nothing to add */
+    struct conn *next; /* of those that wait */
     size_t n;
     char request[REQUEST_MAX];
 };
@@ -43,6 +47,7 @@ struct conn {
 struct origin {
     int epoll;
     int listener;
+    struct conn *waiting;
     unsigned answers;
     struct answer answer[ANSWERS];
 };
@@ -179,12 +184,17 @@ static bool swallow(struct conn *c)
     return n > 0;
 }
 
+static size_t slice_of(const struct answer *a, size_t sent)
+{
+    return a->n - sent < TURN_MAX ? a->n - sent : TURN_MAX;
+}
+
 static bool send_answer(struct conn *c)
 {
     const struct answer *a = c->answer;
     off_t at = (off_t)c->sent;
     ssize_t n = a->n <= WRITE_MAX ? send(c->fd, a->bytes + c->sent, a->n - c->sent, 0)
-                                  : sendfile(c->fd, a->file, &at, a->n - c->sent);
+                                  : sendfile(c->fd, a->file, &at, slice_of(a, c->sent));
 
     if (n < 0) {
         lost(c, n);
@@ -193,7 +203,8 @@ static bool send_answer(struct conn *c)
     c->sent += (size_t)n;
     if (c->sent == a->n)
         c->answer = NULL;
-    return true;
+    c->is_waiting = n == TURN_MAX && c->answer;
+    return !c->is_waiting;
 }
 
 static bool receive(struct origin *o, struct conn *c)
@@ -230,8 +241,35 @@ static void accept_all(struct origin *o)
         c->fd = fd;
         c->answer = NULL;
         c->body = 0;
+        c->is_waiting = false;
         c->n = 0;
         net_watch(o->epoll, fd, c);
+    }
+}
+
+static void serve(struct origin *o, struct conn *c, uint32_t events)
+{
+    while (c->fd >= 0 && step(o, c, events))
+        continue;
+    if (c->is_waiting) {
+        c->next = o->waiting;
+        o->waiting = c;
+    } else if (c->fd < 0) {
+        free(c);
+    }
+}
+
+static void take_turns(struct origin *o)
+{
+    struct conn *list = o->waiting;
+
+    o->waiting = NULL;
+    while (list) {
+        struct conn *c = list;
+
+        list = c->next;
+        c->is_waiting = false;
+        serve(o, c, EPOLLRDHUP); /* which an event in between may have said */
     }
 }
 
@@ -247,25 +285,23 @@ int main(int argc, char **argv)
     net_init();
     at = net_addr(argv[1]);
     o->answers = 0;
+    o->waiting = NULL;
     (void)answer_for(o, "/2", 2);
     o->listener = net_listen(&at);
     o->epoll = epoll_create1(EPOLL_CLOEXEC);
     net_watch(o->epoll, o->listener, NULL);
     for (;;) {
         struct epoll_event events[BATCH];
-        int n = epoll_wait(o->epoll, events, BATCH, -1);
+        int n = epoll_wait(o->epoll, events, BATCH, o->waiting ? 0 : -1);
 
         for (int i = 0; i < n; i++) {
             struct conn *c = events[i].data.ptr;
 
-            if (!c) {
+            if (!c)
                 accept_all(o);
-                continue;
-            }
-            while (c->fd >= 0 && step(o, c, events[i].events))
-                continue;
-            if (c->fd < 0)
-                free(c);
+            else if (!c->is_waiting)
+                serve(o, c, events[i].events);
         }
+        take_turns(o);
     }
 }

@@ -63,8 +63,12 @@ class Bench:
         return loads.start(load.command(self.build, proxy.port, **how), self.other_cpus)
 
     def load(self, player, proxy, **how):
-        """One run of its load; what went wrong is the player's."""
-        process = self.begin(player.load, proxy, **how)
+        """One run of its load."""
+        return self.finish(player, self.begin(player.load, proxy, **how))
+
+    @staticmethod
+    def finish(player, process):
+        """Its load's result; what went wrong is the player's."""
         try:
             result = loads.result(process)
         finally:

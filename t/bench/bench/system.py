@@ -93,6 +93,15 @@ def spawn(command, cpus, **more):
                             preexec_fn=lambda: os.sched_setaffinity(0, cpus), **more)
 
 
+def prefer(process, priority):
+    """It runs before whatever has less, on the CPUs it shares; False: that may not be."""
+    try:
+        os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        return False
+    return True
+
+
 def end(process, number=signal.SIGTERM, seconds=60):
     """However it ends, it is gone afterwards."""
     if process.poll() is None:
