@@ -75,6 +75,38 @@ def test_big_response_body_arrives_whole(up, framing):
         assert (res.length, res.sha) == (BIG, pattern_sha(BIG))
 
 
+def uneven(n):
+    """The pattern's n bytes in chunks from one byte to a megabyte."""
+    data, at, sizes = pattern(n), 0, [1 << 20, 7, 70000, 1, 300000, 65537]
+    while at < n:
+        size = sizes[at % len(sizes)]
+        yield chunked(data[at:at + size])[:-5]
+        at += size
+
+
+def test_chunks_of_any_size_arrive_whole(shared_rpd, shared_origin):
+    n = 9 << 20
+    sent = b"".join(uneven(n)) + b"0\r\nX-Sum: 1\r\n\r\n"
+    o = shared_origin(canned(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+                             b"Trailer: X-Sum\r\n\r\n" + sent))
+    with shared_rpd(plain(o)).client(timeout=60) as client:
+        for _ in range(2):
+            res = client.ask("/")
+            assert (res.length, res.sha) == (n, pattern_sha(n))
+
+
+def test_chunks_of_a_request_of_any_size_arrive_whole(up):
+    n = 9 << 20
+    with up.client(timeout=60) as client:
+        for _ in range(2):
+            client.send(request_bytes("POST", "/x", [("Transfer-Encoding", "chunked")]))
+            for piece in uneven(n):
+                client.send(piece)
+            client.send("0\r\n\r\n")
+            seen = json.loads(client.response().body)
+            assert (seen["length"], seen["sha"]) == (n, pattern_sha(n))
+
+
 def test_trailers_of_a_request_reach_the_server(up):
     with up.client() as client:
         client.send(request_bytes("POST", "/x", [("Transfer-Encoding", "chunked"),

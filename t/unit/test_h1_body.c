@@ -646,6 +646,40 @@ START_TEST(end_of_the_connection_before_the_bodys)
 }
 END_TEST
 
+START_TEST(payload_may_come_unseen)
+{
+    begin_chunked();
+    ck_assert_uint_eq(h1_body_unseen(&body), 0);
+    feed(SLICE("20000\r\n"), NO_LIMIT);
+    ck_assert_uint_eq(h1_body_unseen(&body), 0x1ffff);
+    h1_body_skip(&body, 0x10000);
+    feed(SLICE("seen"), NO_LIMIT);
+    ck_assert_uint_eq(h1_body_unseen(&body), 0x0fffb);
+    h1_body_skip(&body, 0x0fffb);
+    ck_assert_uint_eq(h1_body_unseen(&body), 0);
+    ck_assert(!body.is_done);
+    feed(SLICE("!\r\n3\r\nend\r\n0\r\n\r\n"), NO_LIMIT);
+    ck_assert_int_eq(got.why, END_OK);
+    ck_assert(body.is_done);
+    ck_assert_mem_eq(got.bytes, "seen!end", 8);
+    ck_assert_uint_eq(body.total, 0x20003);
+
+    /* A chunk longer than it said. */
+    begin_chunked();
+    feed(SLICE("20000\r\n"), NO_LIMIT);
+    h1_body_skip(&body, 0x1ffff);
+    feed(SLICE("!!\r\n"), NO_LIMIT);
+    ck_assert_int_eq(got.why, END_BAD_FRAMING);
+
+    begin_length(10);
+    ck_assert_uint_eq(h1_body_unseen(&body), 10);
+    h1_body_skip(&body, 4);
+    ck_assert(!body.is_done);
+    h1_body_skip(&body, 6);
+    ck_assert(body.is_done);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -654,7 +688,7 @@ int main(void)
         chunked_request_that_upgrades, chunked_response, want_of_a_buf_is_said,
         random_bodies_in_random_pieces, counted_body_at_any_cut_and_limit, whole_buf_is_handed_on,
         larger_part_keeps_the_buf, bodies_without_bytes_are_done_at_once, body_until_the_end,
-        end_of_the_connection_before_the_bodys,
+        end_of_the_connection_before_the_bodys, payload_may_come_unseen,
     };
     Suite *suite = suite_create("h1_body");
     TCase *tcase = tcase_create("h1_body");

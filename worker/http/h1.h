@@ -65,6 +65,10 @@ void h1_body_init(struct h1_body *b, const struct head *h, llhttp_t *parser, str
 /* On an error *in stays the caller's and *out is NULL. Framing is read even with max 0. */
 enum end_reason h1_body_decode(struct h1_body *b, struct buf_pool *pool, struct buf **in,
                                uint64_t max, struct buf **out);
+/* Payload bytes that may come next by another way than h1_body_decode, unseen; 0 if framing has to
+ * be read first. h1_body_skip says that `n` of them, at least one, have come so. */
+uint64_t h1_body_unseen(const struct h1_body *b);
+void h1_body_skip(struct h1_body *b, uint64_t n);
 /* The connection ended: END_OK if that completes the body (BODY_CLOSE), else CLIENT_CLOSED. */
 enum end_reason h1_body_eof(struct h1_body *b);
 

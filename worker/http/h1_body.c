@@ -360,6 +360,32 @@ enum end_reason h1_body_decode(struct h1_body *b, struct buf_pool *pool, struct 
     return END_INTERNAL;
 }
 
+/* llhttp has to see the last byte of a chunk, to know that what follows is framing. */
+uint64_t h1_body_unseen(const struct h1_body *b)
+{
+    switch (b->kind) {
+    case BODY_NONE:
+    case BODY_CLOSE:
+        break;
+    case BODY_LENGTH:
+        return b->left;
+    case BODY_CHUNKED:
+        return b->left > 0 ? b->left - 1 : 0;
+    }
+    return 0;
+}
+
+void h1_body_skip(struct h1_body *b, uint64_t n)
+{
+    assert(n <= h1_body_unseen(b));
+    b->left -= n;
+    b->total += n;
+    if (b->kind == BODY_CHUNKED)
+        b->parser->content_length -= n;
+    else
+        b->is_done = b->left == 0;
+}
+
 enum end_reason h1_body_eof(struct h1_body *b)
 {
     if (b->kind == BODY_CLOSE)

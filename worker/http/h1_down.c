@@ -416,8 +416,7 @@ static bool may_splice(const struct h1_down *d)
         return false;
     if (d->state == DOWN_TUNNEL)
         return d->is_bulk;
-    return d->state == DOWN_BODY && d->ex->body.kind == BODY_LENGTH &&
-           d->ex->body.left >= SPLICE_MIN;
+    return d->state == DOWN_BODY && h1_body_unseen(&d->ex->body) >= SPLICE_MIN;
 }
 
 /* 1 went on, 0 the end, -1 with errno, -2 no pipe to be had. */
@@ -430,8 +429,8 @@ static ssize_t read_pipe(struct h1_down *d)
 
     if (!pipe)
         return -2;
-    if (d->state == DOWN_BODY && max > d->ex->body.left)
-        max = d->ex->body.left;
+    if (d->state == DOWN_BODY && max > h1_body_unseen(&d->ex->body))
+        max = h1_body_unseen(&d->ex->body);
     n = conn_splice_in(d->conn, pipe, max);
     if (n <= 0) {
         buf_put(&pipe);
@@ -441,11 +440,8 @@ static ssize_t read_pipe(struct h1_down *d)
     d->side.wire_in += (uint64_t)n;
     d->credit -= n;
     d->is_bulk = n >= BUF_READ_MAX;
-    if (d->state == DOWN_BODY) {
-        d->ex->body.left -= (uint64_t)n;
-        d->ex->body.total += (uint64_t)n;
-        d->ex->body.is_done = d->ex->body.left == 0;
-    }
+    if (d->state == DOWN_BODY)
+        h1_body_skip(&d->ex->body, (uint64_t)n);
     st->ops->on_data(st, &d->side, pipe);
     if (d->side.stream == st && d->state == DOWN_BODY && d->ex->body.is_done)
         body_done(d);

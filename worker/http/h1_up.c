@@ -285,7 +285,7 @@ static bool may_splice(const struct h1_up *u)
         return false;
     if (u->state == UP_TUNNEL)
         return u->is_bulk;
-    return u->state == UP_BODY && u->body.kind == BODY_LENGTH && u->body.left >= SPLICE_MIN;
+    return u->state == UP_BODY && h1_body_unseen(&u->body) >= SPLICE_MIN;
 }
 
 /* Body bytes past our memory. 1 went on, 0 nothing there, -1 ended or failed. */
@@ -298,8 +298,8 @@ static ssize_t read_pipe(struct h1_up *u)
 
     if (!pipe)
         return -2;
-    if (u->state == UP_BODY && max > u->body.left)
-        max = u->body.left;
+    if (u->state == UP_BODY && max > h1_body_unseen(&u->body))
+        max = h1_body_unseen(&u->body);
     n = conn_splice_in(u->conn, pipe, max);
     if (n <= 0) {
         buf_put(&pipe);
@@ -310,11 +310,8 @@ static ssize_t read_pipe(struct h1_up *u)
     u->side.wire_in += (uint64_t)n;
     u->credit -= n;
     u->is_bulk = n >= BUF_READ_MAX;
-    if (u->state == UP_BODY) {
-        u->body.left -= (uint64_t)n;
-        u->body.total += (uint64_t)n;
-        u->body.is_done = u->body.left == 0;
-    }
+    if (u->state == UP_BODY)
+        h1_body_skip(&u->body, (uint64_t)n);
     st->ops->on_data(st, &u->side, pipe);
     if (u->state == UP_BODY && u->body.is_done)
         deliver_end(u);

@@ -32,7 +32,6 @@ struct exchange {
     struct ip peer;
     struct forwarded forwarded;
     struct up_request up;
-    struct h1_up h1_up;
     struct spool *spool;            /* in the arena */
     const char *backend_name, *server_name; /* NULL or in the arena */
     uint64_t began_us;              /* of the loop's clock */
@@ -49,6 +48,7 @@ struct exchange {
     bool is_granted : 1;            /* the down side got its first credit */
     bool is_ruled : 1;              /* the route's request_header rules were applied */
     bool is_up_open : 1;            /* up_begin without up_end */
+    struct h1_up h1_up;             /* last: h1_up_init sets it, a new exchange leaves it as it is */
 };
 
 /* reply.c: an answer made here; the final one. Memory exhausted: the side is reset. */

@@ -48,10 +48,7 @@ static struct stream *service_open(struct http_service *svc, struct side *down, 
         stat_inc(&p->stats->shed_memory);
         return NULL;
     }
-    /* All but h1_up, which h1_up_init sets. */
     memset(x, 0, offsetof(struct exchange, h1_up));
-    memset((char *)x + offsetof(struct exchange, spool), 0,
-           sizeof *x - offsetof(struct exchange, spool));
     x->stream.ops = &l7_stream_ops;
     x->stream.down = down;
     arena_init(&x->stream.arena, &p->arenas);
