@@ -36,19 +36,48 @@ static enum ctl_exit refused(const char *name, const struct strbuf *answer)
     return CTL_FAILED;
 }
 
-enum ctl_exit ctl_act(const struct ctl *ctl, const char *name)
+/* The command as the control socket takes it; false, said: that cannot be. */
+static bool make_line(struct strbuf *line, const char *name, char **args)
+{
+    strbuf_adds(line, name);
+    for (; *args; args++) {
+        if (strpbrk(*args, "\t\r\n")) {
+            ctl_error("%s: an argument with a tab or the end of a line in it", name);
+            return false;
+        }
+        strbuf_printf(line, "\t%s", *args);
+    }
+    if (line->n + 1 < CONTROL_LINE_MAX)
+        return true;
+    ctl_error("%s: the arguments are too long", name);
+    return false;
+}
+
+static enum ctl_exit call(const struct ctl *ctl, const char *name, const char *line)
 {
     enum ctl_exit status;
     struct strbuf answer;
     int r;
 
     strbuf_init(&answer);
-    r = control_call(ctl->run_dir, name, &answer);
+    r = control_call(ctl->run_dir, line, &answer);
     if (r < 0)
         status = nobody(ctl);
     else
         status = r == 0 ? ctl_print(&answer) : refused(name, &answer);
     strbuf_fini(&answer);
+    return status;
+}
+
+enum ctl_exit ctl_act(const struct ctl *ctl, const char *name, char **args)
+{
+    enum ctl_exit status = CTL_USAGE;
+    struct strbuf line;
+
+    strbuf_init(&line);
+    if (make_line(&line, name, args))
+        status = call(ctl, name, line.s);
+    strbuf_fini(&line);
     return status;
 }
 

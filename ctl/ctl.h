@@ -29,7 +29,8 @@ enum ctl_exit ctl_top(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_health(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_workers(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
-/* Those the master carries out: `name` is its word for it. */
-enum ctl_exit ctl_act(const struct ctl *ctl, const char *name);
+/* Those the master carries out: `name` is its word for it; no argument may hold a tab or the end of
+ * a line. */
+enum ctl_exit ctl_act(const struct ctl *ctl, const char *name, char **args);
 
 #endif

@@ -75,11 +75,11 @@ static enum ctl_exit run_command(const struct ctl *ctl, const struct command *c,
         ctl_error("config diff is not supported yet");
         return CTL_FAILED;
     }
-    if (args[0]) {
+    if (args[0] && !c->usage[0]) {
         ctl_error("%s takes no arguments", c->name);
         return CTL_USAGE;
     }
-    return ctl_act(ctl, c->name);
+    return ctl_act(ctl, c->name, args);
 }
 
 static enum ctl_exit dispatch(const struct ctl *ctl, char **args)

@@ -1,6 +1,6 @@
-/* The control socket. Owns its clients. Called by the loop; hands what must wait for an outcome to
- * reload.c and stop.c, which answer by control_answer(). A client that does not read or write holds
- * up nobody and is dropped. */
+/* The control socket. Owns its clients. Called by the loop; what they ask for is command.c's, which
+ * answers by control_answer(), at once or when there is an outcome. A client that does not read or
+ * write holds up nobody and is dropped. */
 #include "master/control.h"
 
 #include <errno.h>
@@ -11,87 +11,12 @@
 #include <unistd.h>
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "master/command.h"
 #include "master/master.h"
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 #define CLIENTS_MAX 64
 #define CLIENT_TIMEOUT_MS 10000 /* to say its line, and to read its answer */
 #define SOCKET_MODE 0660
-
-/* ---- commands ---- */
-
-static void on_reload(struct client *c)
-{
-    reload_request(c->master, c);
-}
-
-static void on_stop(struct client *c)
-{
-    stop_now(c->master, c);
-}
-
-static void on_quit(struct client *c)
-{
-    stop_gently(c->master, c);
-}
-
-static void on_reopen(struct client *c)
-{
-    struct strbuf why;
-    bool is_ok;
-
-    strbuf_init(&why);
-    is_ok = logs_reopen(c->master, &why);
-    control_answer(c, is_ok, is_ok ? SLICE("logs reopened\n") : strbuf_slice(&why));
-    strbuf_fini(&why);
-}
-
-static void on_config(struct client *c)
-{
-    struct strbuf text;
-
-    strbuf_init(&text);
-    conf_print(c->master->generation.conf, &text);
-    control_answer(c, true, strbuf_slice(&text));
-    strbuf_fini(&text);
-}
-
-static void on_version(struct client *c)
-{
-    control_answer(c, true, SLICE("rpd " RPD_VERSION "\n"));
-}
-
-static const struct {
-    const char *name;
-    void (*fn)(struct client *c);
-} commands[] = {
-    { "config", on_config },
-    { "quit", on_quit },
-    { "reload", on_reload },
-    { "reopen", on_reopen },
-    { "stop", on_stop },
-    { "version", on_version },
-};
-
-static void run(struct client *c, struct slice line)
-{
-    struct strbuf no;
-
-    if (line.n > 0 && line.p[line.n - 1] == '\r')
-        line.n--;
-    for (size_t i = 0; i < COUNT(commands); i++)
-        if (slice_eq(line, slice_str(commands[i].name))) {
-            commands[i].fn(c);
-            return;
-        }
-    strbuf_init(&no);
-    strbuf_printf(&no, "unknown command '%.*s'; there are", SLICE_ARG(line));
-    for (size_t i = 0; i < COUNT(commands); i++)
-        strbuf_printf(&no, " %s", commands[i].name);
-    strbuf_addc(&no, '\n');
-    control_answer(c, false, strbuf_slice(&no));
-    strbuf_fini(&no);
-}
 
 /* ---- clients ---- */
 
@@ -154,7 +79,7 @@ static bool receive(struct client *c)
         c->is_asked = true;
         deadline_cancel(&c->deadline);
         event_want(&c->master->events, &c->event, 0); /* but its hang-up is heard */
-        run(c, slice_of(c->line, (size_t)(end - c->line)));
+        command_run(c, slice_of(c->line, (size_t)(end - c->line)));
     } else if (c->n == sizeof c->line)
         control_answer(c, false, SLICE("the line is too long\n"));
     return true;
@@ -180,11 +105,21 @@ static void on_client_deadline(struct deadline *d)
     client_free(CONTAINER(d, struct client, deadline));
 }
 
+/* Who is at the other end; (uid_t)-1 when the kernel does not say. */
+static uid_t peer_uid(int fd)
+{
+    struct ucred peer;
+    socklen_t n = sizeof peer;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 ? peer.uid : (uid_t)-1;
+}
+
 static void client_new(struct master *m, int fd)
 {
     struct client *c = xcalloc(1, sizeof *c);
 
     c->master = m;
+    c->uid = peer_uid(fd);
     event_init(&c->event);
     list_init(&c->waiting);
     deadline_init(&c->deadline, on_client_deadline);

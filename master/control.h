@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include "common/base/list.h"
 #include "common/base/slice.h"
 #include "common/base/strbuf.h"
@@ -18,6 +19,7 @@ struct client {
     struct list list;
     struct list waiting; /* for an outcome, in a list of reload.c or stop.c; or alone */
     struct master *master;
+    uid_t uid;           /* whose process it is */
     struct event event;
     struct deadline deadline;
     char line[CONTROL_LINE_MAX];
