@@ -403,6 +403,7 @@ static void on_tick(struct timer *t)
                  (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 +
                  (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec));
     proxy_tick(&w->proxy);
+    up_tick(&w->proxy.up);
     timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
 }
 

@@ -90,6 +90,22 @@ static inline void stat_dec(uint64_t *field)
 {
     stat_set(field, *field - 1);
 }
+/* A number that says: look again, what stands beside it has changed. The one writer adds after its
+ * other writes; who sees another number than before sees those too. */
+static inline void stat_publish(uint64_t *changes)
+{
+    __atomic_store_n(changes, *changes + 1, __ATOMIC_RELEASE);
+}
+static inline bool stat_is_changed(const uint64_t *changes, uint64_t *seen)
+{
+    uint64_t now = stat_get(changes);
+
+    if (__builtin_expect(now == *seen, 1))
+        return false;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    *seen = now;
+    return true;
+}
 /* Index of the bucket that counts `us`. */
 unsigned histogram_bucket(uint64_t us);
 /* Smallest value of a bucket, and its width. */

@@ -63,6 +63,7 @@ static inline void add_objects(const struct conf *c)
             snprintf(name, sizeof name, "%s/%s", c->backends[i].name,
                      c->backends[i].server.v[s].name);
             ck_assert_int_eq(segment_add(seg, STATS_server, name), 0);
+            stat_set(&STATS_SHARED(seg, server, name)->weight, c->backends[i].server.v[s].weight);
         }
     }
 }

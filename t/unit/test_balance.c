@@ -1,4 +1,5 @@
 /* Picking servers: shares, smoothness, removal, and least connections. */
+#include <string.h>
 #include "t/unit/unit.h"
 #include "worker/up/balance.h"
 
@@ -126,6 +127,52 @@ START_TEST(a_server_out_of_the_heap_keeps_its_count)
 }
 END_TEST
 
+START_TEST(another_weight_is_another_share_at_once)
+{
+    size_t got[3] = { 0 };
+
+    start(false, 3, NULL);
+    for (unsigned i = 0; i < 31; i++)
+        pick();
+    balance_weigh(&f.b, &f.nodes[1], 8);
+    for (unsigned i = 0; i < 100; i++)
+        got[pick()]++;
+    ck_assert_uint_eq(got[1], 80);
+    ck_assert_uint_eq(got[0], 10);
+    /* From a turn a long way off to the next ones. */
+    balance_weigh(&f.b, &f.nodes[0], 60000);
+    balance_weigh(&f.b, &f.nodes[1], 60000);
+    memset(got, 0, sizeof got);
+    for (unsigned i = 0; i < 100; i++)
+        got[pick()]++;
+    ck_assert_uint_le(got[2], 1);
+    balance_weigh(&f.b, &f.nodes[2], 60000);
+    memset(got, 0, sizeof got);
+    for (unsigned i = 0; i < 30; i++)
+        got[pick()]++;
+    ck_assert_uint_ge(got[2], 9);
+    ck_assert_uint_le(got[2], 11);
+    balance_fini(&f.b);
+}
+END_TEST
+
+START_TEST(another_weight_under_least_conn)
+{
+    start(true, 2, NULL);
+    for (unsigned i = 0; i < 20; i++)
+        pick();
+    balance_weigh(&f.b, &f.nodes[1], 3);
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert_uint_eq(pick(), 1); /* until it has three times as many */
+    balance_remove(&f.b, &f.nodes[1]);
+    balance_weigh(&f.b, &f.nodes[1], 9); /* out of the heap as well */
+    balance_add(&f.b, &f.nodes[1]);
+    for (unsigned i = 0; i < 60; i++)
+        ck_assert_uint_eq(pick(), 1);
+    balance_fini(&f.b);
+}
+END_TEST
+
 /* Against the definition: always a smallest key. */
 START_TEST(random_changes_keep_the_order)
 {
@@ -158,4 +205,5 @@ END_TEST
 UNIT_MAIN("balance", equal_weights_take_turns, weights_are_shares,
           turns_of_a_heavy_server_are_spread, a_server_that_was_away_does_not_catch_up,
           least_conn_follows_what_is_active, least_conn_weighs,
-          a_server_out_of_the_heap_keeps_its_count, random_changes_keep_the_order)
+          a_server_out_of_the_heap_keeps_its_count, another_weight_is_another_share_at_once,
+          another_weight_under_least_conn, random_changes_keep_the_order)

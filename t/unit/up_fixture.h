@@ -140,7 +140,21 @@ static inline void write_ini(const char *lines)
     fixture_good(&cf, ini);
 }
 
-/* What a new generation does: in every worker. */
+/* The backend as it was last configured, in every worker. */
+static inline void apply_again(void)
+{
+    const struct conf_backend *b = &cf.conf->backends[0];
+
+    for (unsigned i = 0; i < WORKERS; i++) {
+        struct backend *old = backends[i];
+
+        backends[i] = backend_apply(&ups[i], b);
+        if (old)
+            backend_unref(&old);
+    }
+}
+
+/* What a new generation does: the master's part, then in every worker. */
 static inline void apply(const char *lines)
 {
     const struct conf_backend *b;
@@ -153,14 +167,9 @@ static inline void apply(const char *lines)
 
         snprintf(name, sizeof name, "b/%s", b->server.v[i].name);
         ck_assert_int_eq(segment_add(seg, STATS_server, name), 0);
+        stat_set(&STATS_SHARED(seg, server, name)->weight, b->server.v[i].weight);
     }
-    for (unsigned i = 0; i < WORKERS; i++) {
-        struct backend *old = backends[i];
-
-        backends[i] = backend_apply(&ups[i], b);
-        if (old)
-            backend_unref(&old);
-    }
+    apply_again();
 }
 
 static inline struct stats_server *stats_of(const char *name, unsigned worker)
@@ -177,6 +186,13 @@ static inline struct stats_server_shared *shared_of(const char *name)
 
     snprintf(object, sizeof object, "b/%s", name);
     return STATS_SHARED(seg, server, object);
+}
+
+/* What the master does for an operator: `admin` of ADMIN_*, or a weight. */
+static inline void operator_sets(uint64_t *field, uint64_t value)
+{
+    stat_set(field, value);
+    stat_publish(&STATS_SHARED(seg, backend, "b")->changes);
 }
 
 static inline struct stats_backend *stats(void)

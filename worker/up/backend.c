@@ -51,11 +51,26 @@ static void server_park(struct server *s)
         list_push(&s->backend->parked, &s->parked);
 }
 
+/* Takes the weight in force over; false for 0, which no node has. */
+static bool server_weigh(struct server *s)
+{
+    uint32_t weight = (uint32_t)stat_get(&s->shared->weight);
+
+    if (weight != 0 && weight != s->node.weight)
+        balance_weigh(heap_of(s), &s->node, weight);
+    return weight != 0;
+}
+
+/* Into the heap; one of weight 0 waits among the parked until it has another. */
 static void server_unpark(struct server *s)
 {
     list_remove(&s->parked);
-    if (!balance_has(&s->node) && s->node.weight > 0 && !s->is_removed)
+    if (balance_has(&s->node) || s->is_removed)
+        return;
+    if (server_weigh(s))
         balance_add(heap_of(s), &s->node);
+    else
+        list_push(&s->backend->parked, &s->parked);
 }
 
 /* Out of everything but the hands of those who use it. */
@@ -75,7 +90,7 @@ bool server_is_usable(const struct server *s)
     uint64_t state = stat_get(&s->shared->state);
 
     return s->addr.len != 0 && stat_get(&s->shared->admin) == ADMIN_READY &&
-           state != SERVER_DOWN && state != SERVER_EJECTED;
+           stat_get(&s->shared->weight) != 0 && state != SERVER_DOWN && state != SERVER_EJECTED;
 }
 
 /* Requests at the server over all workers. */
@@ -204,12 +219,38 @@ static struct server *pick(struct backend *b, struct server *const *tried, uint3
     return s;
 }
 
+/* An operator's changes, once each: weights, and what `down` ends. Who may be picked at all is
+ * asked at each pick; who may be again, right after this. */
+static void follow_changes(struct backend *b)
+{
+    LIST_EACH(it, &b->servers) {
+        struct server *s = CONTAINER(it, struct server, link);
+
+        (void)server_weigh(s);
+        if (stat_get(&s->shared->admin) == ADMIN_DOWN)
+            server_idle_close(s);
+    }
+    b->parked_checked_us = 0;
+}
+
+void up_tick(struct up *u)
+{
+    LIST_EACH(it, &u->all) {
+        struct backend *b = CONTAINER(it, struct backend, link);
+
+        if (stat_is_changed(&b->shared->changes, &b->changes_seen))
+            follow_changes(b);
+    }
+}
+
 struct server *backend_pick(struct backend *b, struct server *const *tried, uint32_t ntried,
                             bool *is_full)
 {
     struct server *s;
 
     *is_full = false;
+    if (stat_is_changed(&b->shared->changes, &b->changes_seen))
+        follow_changes(b);
     check_parked(b, false);
     s = pick(b, tried, ntried, is_full);
     if (!s && !list_empty(&b->parked)) {
@@ -230,6 +271,7 @@ static struct server *server_new(struct backend *b, const struct conf_server *co
     s->backend = b;
     s->name = xstrdup(conf->name);
     s->refs = 1;
+    s->node.weight = 1;
     list_init(&s->link);
     list_init(&s->parked);
     list_init(&s->idle);
@@ -252,7 +294,6 @@ static void server_apply(struct server *s, const struct conf_server *conf,
     s->addr = conf->addr;
     s->max_conns = conf->max_conns ? conf->max_conns : backend->max_conns;
     s->is_backup = conf->is_backup;
-    s->node.weight = conf->weight;
     s->node.key = 0;
     server_unpark(s);
 }
@@ -297,7 +338,8 @@ static struct backend *backend_new(struct up *u, const char *name)
     list_init(&b->idle);
     timer_init(&b->queue_timer, backend_queue_timer);
     b->stats = STATS_SLOT(u->segment, backend, name, u->slot);
-    assert(b->stats);
+    b->shared = STATS_SHARED(u->segment, backend, name);
+    assert(b->stats && b->shared);
     list_push(&u->all, &b->link);
     smap_put(&u->backends, slice_str(b->name), b);
     return b;
@@ -333,7 +375,9 @@ struct backend *backend_apply(struct up *u, const struct conf_backend *conf)
             server_idle_close(CONTAINER(it, struct server, link));
     b->send_proxy = conf->send_proxy;
     backend_idle_trim(b, b->keepalive);
+    (void)stat_is_changed(&b->shared->changes, &b->changes_seen);
     apply_servers(b, conf);
+    follow_changes(b);
     return b;
 }
 

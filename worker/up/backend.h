@@ -4,7 +4,8 @@
  *
  *   up_request: WAITING (queue) -> CONNECTING -> READY (the user has the conn) -> ended
  *
- * Knows nothing of HTTP. Health and admin state are read from shared memory at each pick. */
+ * Knows nothing of HTTP. Health and admin state are read from shared memory at each pick; weights,
+ * when the backend's `changes` there is not what it was at the last. */
 #ifndef RPD_UP_BACKEND_H
 #define RPD_UP_BACKEND_H
 
@@ -21,7 +22,7 @@ struct backend;
 struct server {
     struct balance_node node;
     struct list link;            /* in backend->servers */
-    struct list parked;          /* in backend->parked: full or not usable just now */
+    struct list parked;          /* in backend->parked: full, not usable just now, or weight 0 */
     struct backend *backend;
     char *name;
     char *text;                  /* its address as configured: `host_header = server` */
@@ -62,7 +63,9 @@ struct backend {
     uint32_t idle_count, keepalive, keepalive_timeout_ms;
     enum conf_send_proxy send_proxy;
     uint32_t refs;               /* generations */
+    uint64_t changes_seen;       /* of shared->changes */
     struct stats_backend *stats;
+    struct stats_backend_shared *shared;
 };
 
 void up_init(struct up *u, struct conn_pool *conns, struct segment *segment, unsigned slot,
@@ -76,6 +79,9 @@ struct backend *backend_apply(struct up *u, const struct conf_backend *conf);
 void backend_unref(struct backend **b);
 /* Closes every idle connection (retiring). */
 void up_close_idle(struct up *u);
+
+/* Now and then: does what an operator's changes ask of backends that no request comes for. */
+void up_tick(struct up *u);
 
 struct up_request;
 
@@ -121,8 +127,9 @@ struct up_result {
 
 void up_begin(struct up_request *r);
 /* After on_ready, when the server failed for `why` before an answer: tries another server. With
- * is_free (a kept connection that had died) it costs no retry, may take the same server, and
- * makes a new connection. false: no try is left; r is as it was. */
+ * is_free (a kept connection that had died) it costs no retry, and makes a new connection to the
+ * same server; or, when that was taken out meanwhile, begins anew, queue and all. false: no try
+ * is left; r is as it was. */
 bool up_again(struct up_request *r, enum end_reason why, bool is_free);
 /* Ends it, whatever it is doing: place in the queue, connecting, or at a server. `result` may be
  * NULL (never got anywhere). The conn that on_ready gave is the user's. No callback comes. */

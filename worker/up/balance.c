@@ -124,6 +124,22 @@ void balance_take(struct balance *b, struct balance_node *node)
         moved(b, node);
 }
 
+void balance_weigh(struct balance *b, struct balance_node *node, uint32_t weight)
+{
+    assert(weight > 0);
+    if (b->is_least_conn) {
+        node->weight = weight;
+        node->key = least_conn_key(node);
+    } else {
+        /* What is left of the wait for its turn is that part of the new, longer or shorter one. */
+        if (node->key > b->now)
+            node->key = b->now + (node->key - b->now) * node->weight / weight;
+        node->weight = weight;
+    }
+    if (balance_has(node))
+        moved(b, node);
+}
+
 void balance_release(struct balance *b, struct balance_node *node)
 {
     assert(node->active > 0);

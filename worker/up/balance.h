@@ -42,6 +42,8 @@ static inline bool balance_has(const struct balance_node *node)
 struct balance_node *balance_peek(const struct balance *b);
 /* The node was chosen: its turn is used up, active rises. It need not be in the heap. */
 void balance_take(struct balance *b, struct balance_node *node);
+/* Another weight, not 0: at once, for the turn that is due as well. It need not be in the heap. */
+void balance_weigh(struct balance *b, struct balance_node *node, uint32_t weight);
 /* What was taken has ended: active falls. */
 void balance_release(struct balance *b, struct balance_node *node);
 

@@ -352,8 +352,13 @@ bool up_again(struct up_request *r, enum end_reason why, bool is_free)
     bool is_full;
 
     assert(failed);
-    if (is_free) {
+    if (is_free && server_is_usable(failed)) {
         start_connect(r);
+        return true;
+    }
+    if (is_free) { /* taken out meanwhile */
+        leave_server(r);
+        attempt(r);
         return true;
     }
     if (r->retries == 0)
