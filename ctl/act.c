@@ -81,6 +81,22 @@ enum ctl_exit ctl_act(const struct ctl *ctl, const char *name, char **args)
     return status;
 }
 
+/* What the words say is the master's to judge, but not whether there are enough. */
+enum ctl_exit ctl_server(const struct ctl *ctl, char **args)
+{
+    size_t n = 0, wanted = 2;
+
+    while (args[n])
+        n++;
+    if (n >= 2 && strcmp(args[1], "weight") == 0)
+        wanted = 3;
+    if (n != wanted) {
+        ctl_error("usage: rpctl server " CTL_SERVER_USAGE);
+        return CTL_USAGE;
+    }
+    return ctl_act(ctl, "server", args);
+}
+
 /* The rpd of the same build or installation: beside this program, or in the sbin beside its bin. */
 static void run_beside(char *const *argv)
 {

@@ -20,6 +20,8 @@ struct ctl {
     bool is_colour;
 };
 
+#define CTL_SERVER_USAGE "BACKEND/NAME drain|ready|down|weight N"
+
 /* `rpctl: TEXT` on stderr, control characters made harmless. */
 void ctl_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -29,6 +31,7 @@ enum ctl_exit ctl_top(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_health(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_workers(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_server(const struct ctl *ctl, char **args);
 /* Those the master carries out: `name` is its word for it; no argument may hold a tab or the end of
  * a line. */
 enum ctl_exit ctl_act(const struct ctl *ctl, const char *name, char **args);

@@ -1,5 +1,6 @@
 /* `rpctl health`: each server's state, since when, its last failure and why it is out. Called by
  * main; reads the segment alone. */
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,18 +36,76 @@ static bool is_error(struct slice error)
     return !slice_eq(error, SLICE("none")) && !slice_eq(error, SLICE("-"));
 }
 
+/* ---- what an operator set ---- */
+
+/* `admin` and `weight`: the time when it was set by hand is 0 while it is as configured. */
+static const struct {
+    const char *since, *uid, *by;
+} by_hand[] = {
+    { "admin_since", "admin_uid", "admin_by" },
+    { "weight_since", "weight_uid", "weight_by" },
+};
+enum { ADMIN_BY_HAND, WEIGHT_BY_HAND };
+
+/* The user's name, or number where there is none; nothing while it is as configured. */
+static void put_by(struct strbuf *out, const struct row *r, int what)
+{
+    unsigned long uid = (unsigned long)row_value_of(r, by_hand[what].uid);
+    const struct passwd *pw;
+
+    if (row_value_of(r, by_hand[what].since) == 0)
+        return;
+    pw = getpwuid((uid_t)uid);
+    if (pw)
+        strbuf_adds(out, pw->pw_name);
+    else
+        strbuf_printf(out, "%lu", uid);
+}
+
+/* `drain by root, 3m12s ago`; or ` as configured`. */
+static void put_set(struct strbuf *out, const struct model *m, const struct row *r, int what)
+{
+    char buf[HUMAN_MAX];
+
+    if (what == ADMIN_BY_HAND)
+        strbuf_add(out, text_of(m, r, "admin"));
+    else
+        strbuf_printf(out, "weight %llu", (unsigned long long)row_value_of(r, "weight"));
+    if (row_value_of(r, by_hand[what].since) == 0) {
+        strbuf_adds(out, " as configured");
+        return;
+    }
+    strbuf_adds(out, " by ");
+    put_by(out, r, what);
+    strbuf_printf(out, ", %s ago", ago(m, r, by_hand[what].since, buf));
+}
+
+/* All that is not as configured; empty when everything is. */
+static void put_by_hand(struct strbuf *out, const struct model *m, const struct row *r)
+{
+    for (int i = ADMIN_BY_HAND; i <= WEIGHT_BY_HAND; i++)
+        if (row_value_of(r, by_hand[i].since) != 0) {
+            strbuf_adds(out, out->n ? "; " : "");
+            put_set(out, m, r, i);
+        }
+}
+
 /* Why the server takes no requests; empty when it does. */
 static void put_why(struct strbuf *out, const struct model *m, const struct row *r)
 {
-    struct slice admin = text_of(m, r, "admin"), error = text_of(m, r, "last_error");
+    struct slice state = text_of(m, r, "state"), error = text_of(m, r, "last_error");
 
     if (server_is_usable(m, r))
         return;
-    if (!slice_eq(admin, SLICE("ready"))) {
-        strbuf_printf(out, "taken out: %.*s", SLICE_ARG(admin));
+    if (!slice_eq(text_of(m, r, "admin"), SLICE("ready"))) {
+        put_set(out, m, r, ADMIN_BY_HAND);
         return;
     }
-    strbuf_add(out, text_of(m, r, "state"));
+    if (!slice_eq(state, SLICE("down")) && !slice_eq(state, SLICE("ejected"))) {
+        put_set(out, m, r, WEIGHT_BY_HAND);
+        return;
+    }
+    strbuf_add(out, state);
     if (is_error(error))
         strbuf_printf(out, ": %.*s", SLICE_ARG(error));
 }
@@ -77,6 +136,9 @@ static void table_row(struct grid *g, const struct model *m, const struct row *r
     cell(g, STYLE_PLAIN, is_error(error) ? error : SLICE("-"));
     grid_cell(g, STYLE_PLAIN, ago(m, r, "last_error_at", buf));
     strbuf_init(&why);
+    put_by_hand(&why, m, r);
+    grid_cell(g, STYLE_PLAIN, why.n ? why.s : "-");
+    strbuf_clear(&why);
     put_why(&why, m, r);
     grid_cell(g, STYLE_BAD, why.n ? why.s : "-");
     strbuf_fini(&why);
@@ -96,6 +158,7 @@ static void put_table(struct strbuf *out, const struct ctl *ctl, const struct mo
     grid_column(&g, "weight", false);
     grid_column(&g, "last error", true);
     grid_column(&g, "ago", false);
+    grid_column(&g, "set by hand", true);
     grid_column(&g, "out because", true);
     for (size_t i = 0; i < m->rows.n; i++)
         if (m->rows.v[i].kind == servers && m->rows.v[i].is_shown)
@@ -106,6 +169,22 @@ static void put_table(struct strbuf *out, const struct ctl *ctl, const struct mo
 
 static const char *const fields[] = { "address", "state", "since", "admin", "weight",
                                       "last_error", "last_error_at" };
+
+/* Names of who set what, "" while it is as configured; and when. */
+static void json_by_hand(struct json *j, const struct model *m, const struct row *r)
+{
+    for (int i = ADMIN_BY_HAND; i <= WEIGHT_BY_HAND; i++) {
+        const struct field *f = kind_field(r->kind, by_hand[i].since);
+        struct strbuf by;
+
+        strbuf_init(&by);
+        put_by(&by, r, i);
+        json_str(j, by_hand[i].by, strbuf_slice(&by));
+        if (f)
+            json_row_field(j, m, r, f);
+        strbuf_fini(&by);
+    }
+}
 
 static void json_server(struct json *j, const struct model *m, const struct row *r)
 {
@@ -120,6 +199,7 @@ static void json_server(struct json *j, const struct model *m, const struct row 
         if (f)
             json_row_field(j, m, r, f);
     }
+    json_by_hand(j, m, r);
     json_bool(j, "usable", server_is_usable(m, r));
     json_str(j, "why", strbuf_slice(&why));
     json_object_end(j);

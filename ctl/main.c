@@ -30,7 +30,8 @@ static const struct command commands[] = {
     { "reopen", "", "open the log files anew", NULL },
     { "upgrade", NULL, NULL, NULL },
     { "explain", NULL, NULL, NULL },
-    { "server", NULL, NULL, NULL },
+    { "server", CTL_SERVER_USAGE, "take a server out or in, or weigh it, at once and over reloads",
+      ctl_server },
     { "canary", NULL, NULL, NULL },
     { "cache", NULL, NULL, NULL },
 };

@@ -191,8 +191,10 @@ static bool text_is(const struct model *m, const struct row *r, const char *fiel
 
 bool server_is_usable(const struct model *m, const struct row *s)
 {
+    const struct field *weight = kind_field(s->kind, "weight");
+
     return text_is(m, s, "admin", "ready") && !text_is(m, s, "state", "down")
-        && !text_is(m, s, "state", "ejected");
+        && !text_is(m, s, "state", "ejected") && (!weight || row_value(s, weight) > 0);
 }
 
 uint64_t model_servers_up(const struct model *m, const struct row *backend)

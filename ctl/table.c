@@ -113,8 +113,9 @@ static bool is_hidden(const struct table *t, const struct field *f)
             && is_zero_everywhere(t, f);
     case FIELD_HISTOGRAM:
         return is_zero_everywhere(t, f);
+    case FIELD_NUMBER: /* `health` has the names of users */
+        return slice_ends(slice_str(f->name), SLICE("_uid"));
     case FIELD_GAUGE:
-    case FIELD_NUMBER:
     case FIELD_TEXT:
         break;
     }

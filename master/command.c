@@ -3,6 +3,7 @@
 #include "master/command.h"
 
 #include "common/core/conf.h"
+#include "master/admin.h"
 #include "master/logs.h"
 #include "master/master.h"
 #include "master/reload.h"
@@ -66,6 +67,7 @@ static const struct {
     { "quit", false, on_quit },
     { "reload", false, on_reload },
     { "reopen", false, on_reopen },
+    { "server", true, admin_server },
     { "stop", false, on_stop },
     { "version", false, on_version },
 };

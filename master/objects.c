@@ -1,5 +1,5 @@
 /* Objects in the segment. Owns nothing. Called by install.c before a generation is handed to
- * workers; the only writer of a server's address, weight and admin state. */
+ * workers; writes a server's address, and with admin.c its weight and admin state. */
 #include "master/objects.h"
 
 #include <errno.h>
@@ -43,6 +43,21 @@ static void set_resolved(struct stats_server_shared *shared, const struct conf_s
     stat_set(&shared->last_error_at, is_resolved ? 0 : clock_wall_us());
 }
 
+/* What an operator set (admin.c) stays, until the configuration says something else than before. */
+static void configure_weight(struct stats_server_shared *shared, const struct conf_server *s)
+{
+    stat_set(&shared->weight, s->weight);
+    stat_set(&shared->weight_since, 0);
+    stat_set(&shared->weight_uid, 0);
+}
+
+static void configure_admin(struct stats_server_shared *shared, const struct conf_server *s)
+{
+    stat_set(&shared->admin, s->is_down ? ADMIN_DOWN : ADMIN_READY);
+    stat_set(&shared->admin_since, 0);
+    stat_set(&shared->admin_uid, 0);
+}
+
 static void fill_server(struct stats_server_shared *shared, const struct conf_server *s,
                         const struct conf_server *old)
 {
@@ -53,9 +68,9 @@ static void fill_server(struct stats_server_shared *shared, const struct conf_se
     if (!slice_eq(text, slice_str(shared->address)))
         (void)slice_copy(shared->address, sizeof shared->address, text);
     if (!old || old->weight != s->weight)
-        stat_set(&shared->weight, s->weight);
+        configure_weight(shared, s);
     if (!old || old->is_down != s->is_down)
-        stat_set(&shared->admin, s->is_down ? ADMIN_DOWN : ADMIN_READY);
+        configure_admin(shared, s);
     if (!old)
         set_state(shared, SERVER_UNCHECKED);
     set_resolved(shared, s, old ? old->addr.len > 0 : true);

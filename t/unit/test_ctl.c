@@ -62,6 +62,8 @@ static void fill(void)
     segment_add(seg, STATS_backend, "pool");
     segment_add(seg, STATS_server, "pool/s0");
     segment_add(seg, STATS_server, "pool/s1");
+    STATS_SHARED(seg, server, "pool/s0")->weight = 1;
+    STATS_SHARED(seg, server, "pool/s1")->weight = 1;
     for (unsigned slot = 0; slot < 2; slot++) {
         STATS_SLOT(seg, route, "all", slot)->requests_total = 3 + slot;
         histogram_add(&STATS_SLOT(seg, route, "all", slot)->latency, 1000000 * (slot + 1));
