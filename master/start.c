@@ -14,6 +14,7 @@
 #include "common/base/mem.h"
 #include "common/base/proctitle.h"
 #include "common/core/bundle.h"
+#include "master/flight.h"
 #include "master/identity.h"
 #include "master/install.h"
 #include "master/master.h"
@@ -206,6 +207,7 @@ static bool prepare(struct master *m, const struct conf *conf, bool *is_after_cr
         log_error("control socket %s/rpd.sock", m->run_dir);
         return false;
     }
+    flight_sweep(m);
     return make_segment(m);
 }
 

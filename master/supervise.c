@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "master/flight.h"
 #include "master/listen.h"
 #include "master/master.h"
 #include "master/reload.h"
@@ -200,6 +201,7 @@ static void worker_exited(struct worker *w, int status)
         log_info("%s (pid %d) ended: %s", w->name, (int)pid, how);
     else
         crashed(w, pid, how);
+    flight_ended(m, w->index, pid, is_well, how);
     if (m->phase == MASTER_SERVING && w->index < m->nworkers) {
         if (was_told && !w->has_refused)
             spawn(w); /* it was to go, and is wanted again since */

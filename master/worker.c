@@ -15,6 +15,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/ipc.h"
 #include "common/core/role.h"
+#include "master/flight.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/master.h"
@@ -41,12 +42,13 @@ void worker_init(struct worker *w, struct master *m, unsigned index)
 
 /* ---- the child ---- */
 
-static void child(const struct worker *w, int channel)
+static void child(const struct worker *w, int channel, void *flight)
 {
     const struct master *m = w->master;
     const struct role_args args = {
         .channel = channel,
         .segment = m->segment,
+        .flight = flight,
         .slot = w->index,
         .user = m->user,
         .group = m->group,
@@ -67,20 +69,24 @@ int worker_spawn(struct worker *w)
 {
     struct master *m = w->master;
     int pair[2];
-    pid_t pid;
+    pid_t pid = -1;
+    void *flight;
 
     assert(w->pid == 0);
     if (ipc_pair(pair) != 0)
         return -1;
+    flight = flight_make(m, w->index);
     if (event_add(&m->events, &w->channel, pair[0], EPOLLIN, on_channel) != 0
         || (pid = fork()) < 0) {
+        flight_made(m, w->index, &flight, -1);
         event_remove(&m->events, &w->channel);
         fd_close(&pair[0]);
         fd_close(&pair[1]);
         return -1;
     }
     if (pid == 0)
-        child(w, pair[1]);
+        child(w, pair[1], flight);
+    flight_made(m, w->index, &flight, pid);
     fd_close(&pair[1]);
     w->pid = pid;
     w->phase = PHASE_STARTING;

@@ -156,6 +156,7 @@ static struct listener *listener_new(struct worker *w, const char *name)
 
     l->proxy = &w->proxy;
     l->name = xstrdup(name);
+    l->flight_name = flight_name(&w->proxy.recorder.flight, name);
     l->refs = 1;
     list_push(&w->listeners, &l->link);
     return l;
@@ -270,9 +271,13 @@ static void on_generation(struct worker *w, struct ipc_msg *msg)
         swap(w, g);
         stat_set(&w->proxy.stats->generation, number);
         stat_set(&w->proxy.stats->state, WORKER_RUNNING);
+        flight_event(&w->proxy.recorder.flight, "generation %llu taken",
+                     (unsigned long long)number);
         answer(w, IPC_READY, number, SLICE_NONE);
     } else {
         ipc_close_fds(msg);
+        flight_event(&w->proxy.recorder.flight, "generation %llu refused",
+                     (unsigned long long)number);
         answer(w, IPC_FAILED, number, strbuf_slice(&report.text));
     }
     report_fini(&report);
@@ -302,6 +307,8 @@ static void on_retire_check(struct timer *t)
     if (p->loop.now_us >= w->retire_at_us && p->gate.open > 0) {
         log_notice("%llu connections did not end in time",
                    (unsigned long long)p->gate.open);
+        flight_event(&p->recorder.flight, "%llu connections did not end in time",
+                     (unsigned long long)p->gate.open);
         abort_all(w);
         p->loop.should_stop = true;
     } else if (p->gate.open == 0) {
@@ -321,6 +328,8 @@ static void retire(struct worker *w, uint64_t within_ms)
         return;
     accept_no_more(w); /* takes what waits in the kernel's queues first */
     p->is_retiring = true;
+    flight_event(&p->recorder.flight, "retiring: %llu connections are open",
+                 (unsigned long long)p->gate.open);
     stat_set(&p->stats->state, WORKER_RETIRING);
     w->retire_from_us = p->loop.now_us;
     w->retire_at_us = p->loop.now_us + within_ms * 1000;
@@ -331,6 +340,7 @@ static void retire(struct worker *w, uint64_t within_ms)
 
 static void stop(struct worker *w)
 {
+    flight_event(&w->proxy.recorder.flight, "told to stop");
     accept_no_more(w);
     abort_all(w);
     w->proxy.loop.should_stop = true;
@@ -404,6 +414,7 @@ static void on_tick(struct timer *t)
                  (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec));
     proxy_tick(&w->proxy);
     up_tick(&w->proxy.up);
+    recorder_tick(&w->proxy);
     timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
 }
 
@@ -469,6 +480,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     p->gate.full = &p->stats->full;
     access_log_init(&p->log, &p->loop, &p->stats->log_dropped);
     up_init(&p->up, &p->conns, args->segment, args->slot, p->stats);
+    recorder_init(p, args->flight);
     seed_request_ids(&p->ids, args->slot);
     timer_init(&w->tick, on_tick);
     timer_init(&w->retire_check, on_retire_check);
@@ -494,6 +506,7 @@ static void worker_fini(struct worker *w)
     generation_unref(&p->generation);
     access_log_fini(&p->log);
     up_fini(&p->up);
+    recorder_fini(p);
     h1_down_pool_fini(&p->h1_downs);
     arena_pool_fini(&p->arenas);
     buf_pool_fini(&p->bufs);

@@ -8,6 +8,7 @@
 struct role_args {
     int channel;            /* the child's end of its ipc pair */
     struct segment *segment; /* mapped by the master, inherited */
+    void *flight;           /* its flight recorder, mapped by the master; NULL: none */
     unsigned slot;          /* worker index, 0-based */
     const char *user, *group; /* to become, or NULL: stay (the child does it, before any message) */
 };

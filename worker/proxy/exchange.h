@@ -34,6 +34,7 @@ struct exchange {
     struct up_request up;
     struct spool *spool;            /* in the arena */
     const char *backend_name, *server_name; /* NULL or in the arena */
+    struct flight_record *flight;   /* from the request's head; NULL: none was left */
     uint64_t began_us;              /* of the loop's clock */
     uint64_t sent_us;               /* request handed to the server */
     uint64_t response_us;           /* UINT64_MAX: no response head */
@@ -41,6 +42,7 @@ struct exchange {
     uint64_t drained;
     uint64_t unsent;                /* spooled bytes given to the up side and not yet gone */
     uint16_t status;
+    uint16_t server_flight_name;
     enum end_reason end;
     enum exchange_state state;
     bool is_request_done : 1;
@@ -63,6 +65,14 @@ bool exchange_rules(const struct exchange *x, const struct conf_field_rules *rul
                     struct fields *f) __attribute__((warn_unused_result));
 /* Counts, logs and frees; both sides are gone or done. `down` is where the bytes were counted. */
 void exchange_finish(struct exchange *x, const struct side *down, enum end_reason why);
+
+/* recorder.c: its record in the flight recorder, from its head on; as it gets on; at its end. */
+void exchange_record(struct exchange *x);
+void exchange_record_backend(struct exchange *x);
+void exchange_record_server(struct exchange *x, const struct server *s);
+void exchange_record_sent(struct exchange *x, bool is_reused);
+void exchange_record_response(struct exchange *x);
+void exchange_record_end(struct exchange *x, const struct side *down);
 
 /* l7.c: the down side broke off for us. */
 void exchange_abort(struct exchange *x, enum end_reason why);

@@ -118,6 +118,7 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     stat_inc(&x->listener->stats->requests_total);
     stat_inc(&p->stats->requests);
     proxy_count_shed(p, x->end);
+    exchange_record_end(x, down);
     log_line(x);
     if (x->spool)
         spool_fini(x->spool);

@@ -20,6 +20,7 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
     g->routers = xcalloc(conf->nlisteners + 1, sizeof *g->routers);
     g->listeners = xcalloc(conf->nlisteners + 1, sizeof *g->listeners);
     g->routes = xcalloc(conf->nroutes + 1, sizeof *g->routes);
+    g->route_names = xcalloc(conf->nroutes + 1, sizeof *g->route_names);
     g->backends = xcalloc(conf->nbackends + 1, sizeof *g->backends);
     for (size_t i = 0; i < conf->nlisteners; i++) {
         g->routers[i] = router_new(conf, &conf->listeners[i]);
@@ -29,6 +30,7 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
     for (size_t i = 0; i < conf->nroutes; i++) {
         g->routes[i] = STATS_SLOT(up->segment, route, conf->routes[i].name, up->slot);
         assert(g->routes[i]);
+        g->route_names[i] = flight_name(up->flight, conf->routes[i].name);
     }
     for (size_t i = 0; i < conf->nbackends; i++)
         g->backends[i] = backend_apply(up, &conf->backends[i]);
@@ -52,6 +54,7 @@ void generation_unref(struct generation **gp)
     free(g->routers);
     free(g->listeners);
     free(g->routes);
+    free(g->route_names);
     free(g->backends);
     conf_free(&g->conf);
     free(g);

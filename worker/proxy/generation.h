@@ -15,6 +15,7 @@ struct generation {
     struct router **routers;             /* by conf_listener.index */
     struct stats_listener **listeners;   /* by conf_listener.index */
     struct stats_route **routes;         /* by conf_route.index */
+    uint16_t *route_names;               /* by conf_route.index, in the flight recorder */
     struct backend **backends;           /* by conf_backend.index; a reference each */
 };
 

@@ -36,6 +36,8 @@ struct session {
     struct ip peer;
     const struct conf_backend *backend;
     char *server_name;
+    struct flight_record *flight;
+    uint16_t server_flight_name;
     uint64_t began_us;
 };
 
@@ -91,6 +93,38 @@ static void count(const struct session *s, enum end_reason why)
     histogram_add(&r->latency, s->proxy->loop.now_us - s->began_us);
 }
 
+/* ---- the flight recorder ---- */
+
+static void fill_record(const struct session *s, struct flight_record *r)
+{
+    uint16_t route = s->route_stats ? s->generation->route_names[s->route->index] : 0;
+
+    recorder_begin(&s->proxy->recorder, r, FLIGHT_TCP, s->began_us, &s->peer);
+    r->listener = s->listener->flight_name;
+    r->route = route;
+    r->backend = s->generation->backends[s->backend->index]->flight_name;
+    r->server = s->server_flight_name;
+    recorder_begun(r, SLICE_NONE, SLICE_NONE, SLICE_NONE);
+}
+
+static void record_end(struct session *s, enum end_reason why)
+{
+    struct recorder *rec = &s->proxy->recorder;
+    struct flight_record *r = s->flight;
+
+    if (!r && (r = flight_take_at_end(&rec->flight)) != NULL)
+        fill_record(s, r);
+    if (!r)
+        return;
+    flight_write(r);
+    r->bytes_in = s->in.bytes;
+    r->bytes_out = s->out.bytes;
+    r->retries = (uint16_t)s->up.retried;
+    r->total_us = s->proxy->loop.now_us - s->began_us;
+    recorder_end(rec, r, why);
+    s->flight = NULL;
+}
+
 /* ---- ending ---- */
 
 static void client_gone(void *listener)
@@ -115,6 +149,7 @@ static void session_end(struct session *s, enum end_reason why)
                                 .latency_us = s->proxy->loop.now_us - s->began_us };
 
     log_line(s, why);
+    record_end(s, why);
     count(s, why);
     conn_close(&s->server);
     up_end(&s->up, &result);
@@ -264,6 +299,8 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
 
     assert(!is_reused);
     s->server = c;
+    if (s->flight)
+        flight_set(&s->flight->wait_us, s->proxy->loop.now_us - s->began_us);
     s->in = (struct flow){ .from = s->client, .to = c };
     s->out = (struct flow){ .from = c, .to = s->client };
     conn_use(c, &session_user, s);
@@ -288,6 +325,9 @@ static void on_chosen(struct up_request *r, const struct server *server)
 
     free(s->server_name);
     s->server_name = strdup(server->name);
+    s->server_flight_name = server->flight_name;
+    if (s->flight)
+        flight_set16(&s->flight->server, server->flight_name);
 }
 
 static const struct up_request_ops session_up_ops = {
@@ -341,6 +381,9 @@ void session_start(struct listener *l, struct conn *c, struct buf *first)
     list_push(&p->sessions, &s->link);
     if (s->route_stats)
         stat_inc(&s->route_stats->active);
+    s->flight = flight_take(&p->recorder.flight);
+    if (s->flight)
+        fill_record(s, s->flight);
     conn_use(c, &session_user, s);
     begin(s);
 }

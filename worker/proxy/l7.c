@@ -215,6 +215,7 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
     up = x->stream.up = &x->h1_up.side;
     x->connect_us = r->connect_us;
     x->sent_us = x->proxy->loop.now_us;
+    exchange_record_sent(x, is_reused);
     if (!prepare_head(x, &head)) {
         fail(x, END_EXHAUSTED);
         return;
@@ -239,6 +240,7 @@ static void on_chosen(struct up_request *r, const struct server *s)
     struct exchange *x = CONTAINER(r, struct exchange, up);
 
     x->server_name = arena_dup(&x->stream.arena, slice_str(s->name)).p;
+    exchange_record_server(x, s);
 }
 
 static void on_failed(struct up_request *r, enum end_reason why)
@@ -268,6 +270,7 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     }
     x->up.ops = &l7_up_ops;
     x->up.backend = x->generation->backends[backend->index];
+    exchange_record_backend(x);
     x->up.connect_timeout_ms = x->route->timeout_connect_ms;
     x->up.retries = x->route->retry_on & CONF_RETRY_CONNECT_FAILURE ? x->route->retries : 0;
     x->up.can_reuse = true;
@@ -386,6 +389,7 @@ static void filter_upgrade(struct head *h)
 static void on_request_head(struct exchange *x, struct head *h)
 {
     struct arena *arena = &x->stream.arena;
+    bool is_routed;
 
     h->scheme = h->scheme.n ? h->scheme : SLICE("http");
     filter_upgrade(h);
@@ -396,7 +400,9 @@ static void on_request_head(struct exchange *x, struct head *h)
     }
     x->is_request_done = h->body == BODY_NONE ||
                          (h->body == BODY_LENGTH && h->content_length == 0);
-    if (!route_request(x))
+    is_routed = route_request(x);
+    exchange_record(x);
+    if (!is_routed)
         fail(x, END_NO_ROUTE);
     else if (is_last_hop(h, arena))
         reply_text(x, 200, SLICE_NONE, SLICE_NONE);
@@ -446,6 +452,7 @@ static void on_response_head(struct exchange *x, struct head *h)
     }
     x->status = h->status;
     x->response_us = x->proxy->loop.now_us - x->sent_us;
+    exchange_record_response(x);
     if (!via_add(h) || !exchange_rules(x, &x->route->response_header, &h->fields)) {
         fail(x, END_EXHAUSTED);
         return;

@@ -7,6 +7,7 @@
 #include "worker/io/acceptor.h"
 #include "worker/proxy/access_log.h"
 #include "worker/proxy/generation.h"
+#include "worker/proxy/recorder.h"
 #include "worker/proxy/rules.h"
 
 struct proxy {
@@ -18,6 +19,7 @@ struct proxy {
     struct accept_gate gate;
     struct access_log log;
     struct up up;
+    struct recorder recorder;
     struct stats_worker *stats;
     struct generation *generation; /* in force; NULL before the first */
     void *free_exchanges;          /* struct exchange, recycled (l7.c) */
@@ -39,6 +41,7 @@ struct listener {
     bool is_removed;
     struct stats_listener *stats;
     char *name;
+    uint16_t flight_name;
     uint32_t refs;                 /* connections, and one while it is configured */
 };
 

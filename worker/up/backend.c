@@ -270,6 +270,7 @@ static struct server *server_new(struct backend *b, const struct conf_server *co
     snprintf(object, sizeof object, "%s/%s", b->name, conf->name);
     s->backend = b;
     s->name = xstrdup(conf->name);
+    s->flight_name = flight_name(b->up->flight, s->name);
     s->refs = 1;
     s->node.weight = 1;
     list_init(&s->link);
@@ -332,6 +333,7 @@ static struct backend *backend_new(struct up *u, const char *name)
 
     b->up = u;
     b->name = xstrdup(name);
+    b->flight_name = flight_name(u->flight, name);
     list_init(&b->servers);
     list_init(&b->parked);
     list_init(&b->queue);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include "common/base/hash.h"
 #include "common/core/conf.h"
+#include "common/core/flight.h"
 #include "common/core/stats.h"
 #include "worker/io/conn.h"
 #include "worker/up/balance.h"
@@ -29,6 +30,7 @@ struct server {
     struct addr addr;
     uint32_t max_conns;          /* 0: any */
     uint32_t refs;               /* the backend's, and one a request */
+    uint16_t flight_name;
     bool is_backup;
     bool is_removed;
     uint64_t logged_us;          /* last failure in the error log: one a second is enough */
@@ -43,6 +45,7 @@ struct up {
     struct segment *segment;
     struct stats_worker *stats;
     unsigned slot;
+    struct flight *flight;       /* numbers names; NULL: nobody records. Set after up_init */
     struct smap backends;        /* by name */
     struct list all;             /* struct backend */
     void *free_idle;             /* struct idle_conn, recycled */
@@ -64,6 +67,7 @@ struct backend {
     enum conf_send_proxy send_proxy;
     uint32_t refs;               /* generations */
     uint64_t changes_seen;       /* of shared->changes */
+    uint16_t flight_name;
     struct stats_backend *stats;
     struct stats_backend_shared *shared;
 };

@@ -1,0 +1,174 @@
+/* The files of workers' flight recorders. Called by worker.c, supervise.c and start.c; never looks
+ * at what workers write but for the pid by which a file is known. */
+#include "master/flight.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "common/base/clock.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/core/flight_read.h"
+#include "master/master.h"
+
+#define MODE 0640
+
+struct names {
+    struct strbuf now, old, new, postmortem;
+};
+
+static void names_init(struct names *n, const struct master *m, unsigned index)
+{
+    strbuf_init(&n->now);
+    strbuf_init(&n->old);
+    strbuf_init(&n->new);
+    strbuf_init(&n->postmortem);
+    strbuf_printf(&n->now, "%s/flight.%u", m->run_dir, index);
+    strbuf_printf(&n->old, "%s/flight.%u.old", m->run_dir, index);
+    strbuf_printf(&n->new, "%s/flight.%u.new", m->run_dir, index);
+    strbuf_printf(&n->postmortem, "%s/postmortem.%u", m->run_dir, index);
+}
+
+static void names_fini(struct names *n)
+{
+    strbuf_fini(&n->now);
+    strbuf_fini(&n->old);
+    strbuf_fini(&n->new);
+    strbuf_fini(&n->postmortem);
+}
+
+/* Whether a living process writes the file. Of a number used again since it may be said wrongly:
+ * the file is then kept too long, no more. */
+static bool is_in_use(const char *path)
+{
+    uint64_t pid = flight_log_pid(path);
+
+    return pid > 1 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
+/* A file of our own making, whatever lay there. */
+static void *make_file(const char *path, unsigned index)
+{
+    int fd;
+    void *p = MAP_FAILED;
+
+    if (unlink(path) != 0 && errno != ENOENT)
+        return NULL;
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, MODE);
+    if (fd < 0)
+        return NULL;
+    if (fchmod(fd, MODE) == 0 && ftruncate(fd, (off_t)flight_size()) == 0)
+        p = mmap(NULL, flight_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    fd_close(&fd);
+    if (p == MAP_FAILED)
+        return NULL;
+    flight_format(p, index, clock_wall_us());
+    return p;
+}
+
+void *flight_make(const struct master *m, unsigned index)
+{
+    struct names n;
+    void *memory;
+
+    names_init(&n, m, index);
+    memory = make_file(n.new.s, index);
+    if (memory && is_in_use(n.now.s))
+        (void)rename(n.now.s, n.old.s);
+    if (memory && rename(n.new.s, n.now.s) != 0) {
+        munmap(memory, flight_size());
+        memory = NULL;
+    }
+    if (!memory) {
+        log_warn("%s: worker %u goes without a flight recorder", n.now.s, index);
+        (void)unlink(n.new.s);
+    }
+    names_fini(&n);
+    return memory;
+}
+
+void flight_made(const struct master *m, unsigned index, void **memory, pid_t pid)
+{
+    struct flight_header *h = *memory;
+    struct names n;
+
+    if (!h)
+        return;
+    *memory = NULL;
+    h->pid = pid > 0 ? (uint64_t)pid : 0;
+    munmap(h, flight_size());
+    if (pid > 0)
+        return;
+    names_init(&n, m, index);
+    (void)unlink(n.now.s);
+    names_fini(&n);
+}
+
+/* ---- the end ---- */
+
+static int write_death(const char *path, const char *how)
+{
+    char died[FLIGHT_DIED_SIZE] = "";
+    uint64_t now = clock_wall_us();
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool is_written;
+
+    if (fd < 0)
+        return -1;
+    (void)snprintf(died, sizeof died, "%s", how);
+    is_written = pwrite(fd, died, sizeof died, offsetof(struct flight_header, died)) > 0
+                 && pwrite(fd, &now, sizeof now, offsetof(struct flight_header, died_us)) > 0;
+    fd_close(&fd);
+    return is_written ? 0 : -1;
+}
+
+static void keep(const char *path, const char *postmortem, unsigned index, const char *how)
+{
+    if (write_death(path, how) != 0 || rename(path, postmortem) != 0)
+        log_warn("%s", postmortem);
+    else
+        log_notice("rpctl postmortem %u shows its last streams", index);
+}
+
+void flight_ended(const struct master *m, unsigned index, pid_t pid, bool is_well, const char *how)
+{
+    struct names n;
+    const char *path = NULL;
+
+    names_init(&n, m, index);
+    if (flight_log_pid(n.now.s) == (uint64_t)pid)
+        path = n.now.s;
+    else if (flight_log_pid(n.old.s) == (uint64_t)pid)
+        path = n.old.s;
+    if (path && is_well)
+        (void)unlink(path);
+    else if (path)
+        keep(path, n.postmortem.s, index, how);
+    names_fini(&n);
+}
+
+void flight_sweep(const struct master *m)
+{
+    DIR *dir = opendir(m->run_dir);
+    const struct dirent *e;
+    struct strbuf path;
+
+    strbuf_init(&path);
+    while (dir && (e = readdir(dir)) != NULL) {
+        strbuf_clear(&path);
+        strbuf_printf(&path, "%s/%s", m->run_dir, e->d_name);
+        if (strncmp(e->d_name, "flight.", 7) == 0 && !is_in_use(path.s))
+            (void)unlink(path.s);
+    }
+    if (dir)
+        closedir(dir);
+    strbuf_fini(&path);
+}
