@@ -30,6 +30,8 @@ enum ctl_exit ctl_stats(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_top(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_health(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_workers(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_recent(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_postmortem(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_server(const struct ctl *ctl, char **args);
 /* Those the master carries out: `name` is its word for it; no argument may hold a tab or the end of

@@ -192,6 +192,12 @@ void json_double(struct json *j, const char *key, double value)
         strbuf_add(j->out, slice_of(text, n));
 }
 
+void json_null(struct json *j, const char *key)
+{
+    begin(j, key);
+    strbuf_adds(j->out, "null");
+}
+
 void json_bool(struct json *j, const char *key, bool value)
 {
     begin(j, key);

@@ -23,6 +23,7 @@ void json_i64(struct json *j, const char *key, int64_t value);
 /* Six significant decimals, no exponent, "0" for NaN. */
 void json_double(struct json *j, const char *key, double value);
 void json_bool(struct json *j, const char *key, bool value);
+void json_null(struct json *j, const char *key);
 
 /* Bytes of a JSON string, without quotes: control characters, quote and backslash escaped,
  * bytes that are not UTF-8 as \u00XX. Writes at most cap bytes; returns the count, or 0 if the
