@@ -94,20 +94,21 @@ void flight_reason(struct flight *f, const char *reason, const char *outcome)
 
 uint16_t flight_name(struct flight *f, const char *name)
 {
+    char text[FLIGHT_NAME_SIZE];
     uint64_t n;
     char *to;
 
     if (!f || !f->head || !*name)
         return 0;
-    to = smap_get(&f->names, slice_str(name));
+    (void)snprintf(text, sizeof text, "%s", name);
+    to = smap_get(&f->names, slice_str(text));
     if (to)
         return (uint16_t)((size_t)(to - at(f, NAMES_AT)) / FLIGHT_NAME_SIZE);
     n = f->head->names;
     if (n >= FLIGHT_NAMES)
         return NAME_LOST;
     to = at(f, NAMES_AT + n * FLIGHT_NAME_SIZE);
-    (void)snprintf(to, FLIGHT_NAME_SIZE, "%s", name);
-    /* The key is what is kept: a name too long is not found again, and is cut anew. */
+    memcpy(to, text, sizeof text);
     smap_put(&f->names, slice_str(to), to);
     __atomic_store_n(&f->head->names, n + 1, __ATOMIC_RELEASE);
     return (uint16_t)n;
