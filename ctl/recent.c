@@ -1,7 +1,5 @@
 /* `rpctl recent`: the last streams of all workers and those in progress, out of their flight
  * recorders. Called by main; asks no daemon. */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include "common/base/clock.h"
@@ -47,12 +45,9 @@ static bool take_options(struct stream_filter *f, char **args)
 
 static void note_gone(const struct streams *s)
 {
-    for (size_t i = 0; i < s->logs.n; i++) {
-        uint64_t pid = s->logs.v[i]->pid;
-
-        if (pid > 0 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM))
+    for (size_t i = 0; i < s->logs.n; i++)
+        if (flight_log_is_alive(s->logs.v[i]->pid, s->logs.v[i]->worker))
             return;
-    }
     if (s->logs.n > 0)
         ctl_error("no worker is running; this is what they left behind");
 }

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include "master/master.h"
 
 #define MODE 0640
+#define PREFIX "flight."
 
 struct names {
     struct strbuf now, old, new, postmortem;
@@ -31,9 +31,9 @@ static void names_init(struct names *n, const struct master *m, unsigned index)
     strbuf_init(&n->old);
     strbuf_init(&n->new);
     strbuf_init(&n->postmortem);
-    strbuf_printf(&n->now, "%s/flight.%u", m->run_dir, index);
-    strbuf_printf(&n->old, "%s/flight.%u.old", m->run_dir, index);
-    strbuf_printf(&n->new, "%s/flight.%u.new", m->run_dir, index);
+    strbuf_printf(&n->now, "%s/" PREFIX "%u", m->run_dir, index);
+    strbuf_printf(&n->old, "%s/" PREFIX "%u.old", m->run_dir, index);
+    strbuf_printf(&n->new, "%s/" PREFIX "%u.new", m->run_dir, index);
     strbuf_printf(&n->postmortem, "%s/postmortem.%u", m->run_dir, index);
 }
 
@@ -45,13 +45,12 @@ static void names_fini(struct names *n)
     strbuf_fini(&n->postmortem);
 }
 
-/* Whether a living process writes the file. Of a number used again since it may be said wrongly:
- * the file is then kept too long, no more. */
-static bool is_in_use(const char *path)
+/* Whether a living worker writes the file. */
+static bool is_in_use(const char *path, unsigned index)
 {
     uint64_t pid = flight_log_pid(path);
 
-    return pid > 1 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+    return pid > 0 && flight_log_is_alive(pid, index);
 }
 
 /* A file of our own making, whatever lay there. */
@@ -81,7 +80,9 @@ void *flight_make(const struct master *m, unsigned index)
 
     names_init(&n, m, index);
     memory = make_file(n.new.s, index);
-    if (memory && is_in_use(n.now.s))
+    if (!is_in_use(n.old.s, index))
+        (void)unlink(n.old.s);
+    if (memory && is_in_use(n.now.s, index))
         (void)rename(n.now.s, n.old.s);
     if (memory && rename(n.new.s, n.now.s) != 0) {
         munmap(memory, flight_size());
@@ -163,9 +164,16 @@ void flight_sweep(const struct master *m)
 
     strbuf_init(&path);
     while (dir && (e = readdir(dir)) != NULL) {
+        struct slice name = slice_str(e->d_name), number;
+        uint64_t index = STATS_WORKERS_MAX;
+
+        if (!slice_starts(name, SLICE(PREFIX)))
+            continue;
+        name = slice_of(name.p + strlen(PREFIX), name.n - strlen(PREFIX));
+        number = slice_cut(&name, '.');
         strbuf_clear(&path);
         strbuf_printf(&path, "%s/%s", m->run_dir, e->d_name);
-        if (strncmp(e->d_name, "flight.", 7) == 0 && !is_in_use(path.s))
+        if (slice_u64(number, &index) && !is_in_use(path.s, (unsigned)index))
             (void)unlink(path.s);
     }
     if (dir)

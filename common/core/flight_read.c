@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -302,6 +303,23 @@ uint64_t flight_log_pid(const char *path)
 
     fd_close(&r.fd);
     return is_good ? r.head.pid : 0;
+}
+
+bool flight_log_is_alive(uint64_t pid, unsigned worker)
+{
+    char path[64], title[64], is[64];
+    int fd;
+    ssize_t n;
+
+    (void)snprintf(path, sizeof path, "/proc/%llu/cmdline", (unsigned long long)pid);
+    (void)snprintf(title, sizeof title, "rpd: worker %u", worker);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, is, sizeof is - 1);
+    fd_close(&fd);
+    is[n > 0 ? n : 0] = '\0';
+    return strcmp(is, title) == 0;
 }
 
 /* ---- words ---- */

@@ -32,6 +32,9 @@ struct flight_log *flight_log_read(const char *path, struct strbuf *why);
 void flight_log_free(struct flight_log **l);
 /* Only the header's pid, for the master; 0 when there is none to be had. */
 uint64_t flight_log_pid(const char *path);
+/* Whether this pid is a worker's of rpd, of that index, at work: known by its title, which neither
+ * a zombie nor whoever has got the number since then has. */
+bool flight_log_is_alive(uint64_t pid, unsigned worker);
 
 /* `?` for what the file does not know; empty for none. */
 struct slice flight_log_name(const struct flight_log *l, uint16_t id);
