@@ -56,6 +56,7 @@ static bool is_in_use(const char *path, unsigned index)
 /* A file of our own making, whatever lay there. */
 static void *make_file(const char *path, unsigned index)
 {
+    struct flight_header h;
     int fd;
     void *p = MAP_FAILED;
 
@@ -64,13 +65,13 @@ static void *make_file(const char *path, unsigned index)
     fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, MODE);
     if (fd < 0)
         return NULL;
-    if (fchmod(fd, MODE) == 0 && ftruncate(fd, (off_t)flight_size()) == 0)
+    flight_format(&h, index, clock_wall_us());
+    /* Never through the mapping: that a file system is full must not end the master. */
+    if (fchmod(fd, MODE) == 0 && ftruncate(fd, (off_t)flight_size()) == 0
+        && pwrite(fd, &h, sizeof h, 0) == (ssize_t)sizeof h)
         p = mmap(NULL, flight_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     fd_close(&fd);
-    if (p == MAP_FAILED)
-        return NULL;
-    flight_format(p, index, clock_wall_us());
-    return p;
+    return p == MAP_FAILED ? NULL : p;
 }
 
 void *flight_make(const struct master *m, unsigned index)
@@ -104,7 +105,8 @@ void flight_made(const struct master *m, unsigned index, void **memory, pid_t pi
     if (!h)
         return;
     *memory = NULL;
-    h->pid = pid > 0 ? (uint64_t)pid : 0;
+    if (pid > 0)
+        h->pid = (uint64_t)pid; /* this page is there */
     munmap(h, flight_size());
     if (pid > 0)
         return;

@@ -2,17 +2,24 @@
 #include "common/core/flight.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "common/base/clock.h"
 
 #define TEXTS_AT 4096
 #define NAMES_AT 16384
 #define EVENTS_AT (NAMES_AT + FLIGHT_NAMES * FLIGHT_NAME_SIZE)
 #define RECORDS_AT (EVENTS_AT + 32768)
-#define GIVEN_UP UINT16_MAX /* in the ring: the record is another's already */
+#define RECORDS_STEP 256 /* backed with memory at a time */
+#define PAGE 4096
 #define NAME_LOST UINT16_MAX
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* linux/mman.h */
+#endif
 
 static_assert(sizeof(struct flight_header) <= TEXTS_AT, "header before texts");
 static_assert(offsetof(struct flight_header, texts) % 64 == 0, "on its own cache lines");
@@ -25,10 +32,8 @@ size_t flight_size(void)
     return RECORDS_AT + FLIGHT_RECORDS * sizeof(struct flight_record);
 }
 
-void flight_format(void *base, unsigned worker, uint64_t now_us)
+void flight_format(struct flight_header *h, unsigned worker, uint64_t now_us)
 {
-    struct flight_header *h = base;
-
     *h = (struct flight_header){
         .layout = FLIGHT_LAYOUT,
         .byte_order = FLIGHT_BYTE_ORDER,
@@ -58,6 +63,26 @@ static char *at(const struct flight *f, size_t offset)
     return (char *)(void *)f->head + offset;
 }
 
+/* Writing to a hole for which the file system has no room would be a SIGBUS; this is an error
+ * instead. A kernel before 5.14 cannot tell. */
+static bool back(const struct flight *f, size_t offset, size_t n)
+{
+    return madvise(at(f, offset), n, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+}
+
+/* Memory for some more; once there is none, those there are have to do. */
+static bool back_more(struct flight *f)
+{
+    if (f->is_short || f->used == FLIGHT_RECORDS)
+        return false;
+    f->is_short = !back(f, RECORDS_AT + f->backed * sizeof *f->records,
+                        RECORDS_STEP * sizeof *f->records);
+    if (f->is_short)
+        return false;
+    f->backed += RECORDS_STEP;
+    return true;
+}
+
 void flight_open(struct flight *f, void *base)
 {
     memset(f, 0, sizeof *f);
@@ -65,6 +90,9 @@ void flight_open(struct flight *f, void *base)
     f->head = base;
     if (base)
         f->records = (struct flight_record *)(void *)at(f, RECORDS_AT);
+    if (base && (!back(f, 0, NAMES_AT + PAGE) || !back(f, EVENTS_AT, RECORDS_AT - EVENTS_AT)
+                 || !back_more(f)))
+        f->head = NULL;
     flight_clock(f);
 }
 
@@ -108,6 +136,8 @@ uint16_t flight_name(struct flight *f, const char *name)
     if (n >= FLIGHT_NAMES)
         return NAME_LOST;
     to = at(f, NAMES_AT + n * FLIGHT_NAME_SIZE);
+    if (n * FLIGHT_NAME_SIZE % PAGE == 0 && !back(f, NAMES_AT + n * FLIGHT_NAME_SIZE, PAGE))
+        return NAME_LOST;
     memcpy(to, text, sizeof text);
     smap_put(&f->names, slice_str(to), to);
     __atomic_store_n(&f->head->names, n + 1, __ATOMIC_RELEASE);
@@ -137,8 +167,11 @@ void flight_event(struct flight *f, const char *fmt, ...)
 
 static struct flight_record *take_new(struct flight *f)
 {
-    struct flight_record *r = &f->records[f->used++];
+    struct flight_record *r;
 
+    if (f->used == f->backed && !back_more(f))
+        return NULL;
+    r = &f->records[f->used++];
     __atomic_store_n(&f->head->records, f->used, __ATOMIC_RELEASE);
     flight_write(r);
     return r;
@@ -152,44 +185,50 @@ static struct flight_record *take_free(struct flight *f)
     return r;
 }
 
+static void give_up_oldest(struct flight *f)
+{
+    f->free[f->nfree++] = f->ring[f->oldest++ % FLIGHT_FINISHED];
+}
+
 struct flight_record *flight_take(struct flight *f)
 {
-    uint64_t kept = f->finished < FLIGHT_FINISHED ? f->finished : FLIGHT_FINISHED;
+    uint64_t kept = f->finished - f->oldest;
+    struct flight_record *r = NULL;
 
     if (f->nfree > 0)
         return take_free(f);
     if (!f->head)
         return NULL;
-    if (f->used - kept < FLIGHT_OPEN)
-        return take_new(f);
-    flight_set(&f->head->untracked, f->head->untracked + 1);
-    return NULL;
+    if (f->used - kept < FLIGHT_OPEN) {
+        r = take_new(f);
+        if (!r && kept > 0) {
+            give_up_oldest(f);
+            r = take_free(f);
+        }
+    }
+    if (!r)
+        flight_set(&f->head->untracked, f->head->untracked + 1);
+    return r;
 }
 
 struct flight_record *flight_take_at_end(struct flight *f)
 {
-    uint16_t *oldest = &f->ring[f->finished % FLIGHT_FINISHED];
+    struct flight_record *r;
 
     if (!f->head)
         return NULL;
-    if (f->nfree == 0 && f->used < FLIGHT_RECORDS)
-        return take_new(f);
-    if (f->nfree == 0) {
-        /* All in progress have a record and FLIGHT_FINISHED have ended: there is an oldest. */
-        assert(f->finished >= FLIGHT_FINISHED && *oldest != GIVEN_UP);
-        f->free[f->nfree++] = *oldest;
-        *oldest = GIVEN_UP;
-    }
-    return take_free(f);
+    if (f->nfree == 0 && (r = take_new(f)) != NULL)
+        return r;
+    if (f->nfree == 0 && f->finished > f->oldest)
+        give_up_oldest(f);
+    return f->nfree > 0 ? take_free(f) : NULL;
 }
 
 void flight_finish(struct flight *f, struct flight_record *r)
 {
-    uint16_t *place = &f->ring[f->finished % FLIGHT_FINISHED];
-
-    if (f->finished >= FLIGHT_FINISHED && *place != GIVEN_UP)
-        f->free[f->nfree++] = *place;
-    *place = (uint16_t)(r - f->records);
-    r->number = ++f->finished;
+    if (f->finished - f->oldest == FLIGHT_FINISHED)
+        give_up_oldest(f);
+    f->ring[f->finished++ % FLIGHT_FINISHED] = (uint16_t)(r - f->records);
+    r->number = f->finished;
     r->state = FLIGHT_ENDED;
 }

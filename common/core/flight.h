@@ -91,22 +91,25 @@ struct flight_event {
 
 /* Bytes of the file. */
 size_t flight_size(void);
-/* The master: writes the header into zeroed memory of that size. */
-void flight_format(void *base, unsigned worker, uint64_t now_us);
+/* The master: makes the header of a file that is nothing else but a hole of that size. */
+void flight_format(struct flight_header *h, unsigned worker, uint64_t now_us);
 
 /* The writer's own; zeroed: it records nothing. */
 struct flight {
     struct flight_header *head;
     struct flight_record *records;
     uint64_t wall_us;          /* since 1970, when the loop's clock was 0 */
-    uint64_t finished;
-    uint32_t used, nfree;
+    uint64_t finished, oldest; /* those that ended in between are kept */
+    uint32_t used, backed;     /* records; behind so many there is memory */
+    bool is_short;             /* there was none for more */
+    uint32_t nfree;
     uint16_t free[FLIGHT_RECORDS];
-    uint16_t ring[FLIGHT_FINISHED]; /* by finished: records of those that ended */
+    uint16_t ring[FLIGHT_FINISHED]; /* [oldest, finished) */
     struct smap names;
 };
 
-/* Takes the master's memory (formatted; may be NULL) into use; it stays the caller's. */
+/* Takes the master's memory (formatted; may be NULL) into use; it stays the caller's. If the file
+ * system has no room for what is needed at least, nothing is recorded. */
 void flight_open(struct flight *f, void *base);
 void flight_close(struct flight *f);
 /* Now and then, for the two clocks drift. */

@@ -304,6 +304,43 @@ START_TEST(reader_beside_a_writer)
 }
 END_TEST
 
+/* A file system without room is told before it is written to, which would be a SIGBUS: here, the
+ * file is shorter than its mapping. */
+START_TEST(without_room_it_makes_do)
+{
+    struct flight_record *r[256];
+    off_t records;
+
+    begin();
+    records = (off_t)((struct flight_header *)memory)->records_at;
+    flight_close(&fl);
+    ck_assert_int_eq(truncate(path, records), 0);
+    flight_open(&fl, memory);
+    ck_assert_ptr_null(flight_take(&fl));
+    ck_assert_ptr_null(flight_take_at_end(&fl));
+    flight_close(&fl);
+    ck_assert_int_eq(truncate(path, records + 65536), 0); /* 256 records */
+    flight_open(&fl, memory);
+    for (uint64_t n = 1; n <= 3000; n++)
+        finished(opened(n));
+    for (uint64_t n = 0; n < 256; n++)
+        r[n] = opened(10000 + n);
+    ck_assert_ptr_null(flight_take(&fl));
+    ck_assert_ptr_null(flight_take_at_end(&fl));
+    ck_assert_uint_eq(((struct flight_header *)memory)->untracked, 1);
+    for (uint64_t n = 0; n < 256; n++)
+        finished(r[n]);
+    finish_untracked(20000);
+    ck_assert_int_eq(truncate(path, (off_t)flight_size()), 0);
+    look();
+    ck_assert_uint_eq(lg->ended.n, 256);
+    for (uint64_t n = 0; n < 255; n++)
+        ck_assert(is_stream(&lg->ended.v[n], 10001 + n));
+    ck_assert(is_stream(&lg->ended.v[255], 20000));
+    end();
+}
+END_TEST
+
 START_TEST(names_are_numbered_once)
 {
     uint16_t a, b;
@@ -634,7 +671,7 @@ END_TEST
 
 UNIT_MAIN("flight", what_is_written_is_read, texts_are_cut_without_an_end, ring_wraps,
           table_of_those_in_progress_is_full, half_written_records_are_not_shown,
-          reader_beside_a_writer, names_are_numbered_once, events_wrap_and_are_cut,
+          reader_beside_a_writer, without_room_it_makes_do, names_are_numbered_once, events_wrap_and_are_cut,
           without_memory_nothing_is_recorded, what_is_no_such_file_is_refused,
           header_may_say_anything, records_may_hold_anything, control_characters_are_escaped,
           streams_are_filtered_and_merged_by_time, only_files_of_workers_are_read)

@@ -3,6 +3,7 @@
 #include "worker/proxy/recorder.h"
 
 #include <string.h>
+#include "common/base/log.h"
 #include "worker/proxy/exchange.h"
 
 /* ---- the recorder ---- */
@@ -36,6 +37,8 @@ void recorder_init(struct proxy *p, void *memory)
     struct recorder *rec = &p->recorder;
 
     flight_open(&rec->flight, memory);
+    if (memory && !rec->flight.head)
+        log_warnx("run_dir has no room for the flight recorder: nothing is recorded");
     for (int r = 0; r < END_REASONS; r++)
         flight_reason(&rec->flight, end_reason_text((enum end_reason)r),
                       outcome((enum end_reason)r));
