@@ -447,6 +447,32 @@ def test_stale_files_go_at_the_next_start(rpd):
     assert sorted(p.name for p in d.run_dir.glob("flight.*")) == ["flight.0", "flight.1"]
 
 
+def test_predecessor_and_successor_side_by_side(rpd, origin):
+    """A worker that still finishes keeps its file under another name, and recent reads both."""
+    d = rpd(plain(origin(half)), workers=1, globals_="shutdown_timeout = 60s")
+    old = d.worker_pids()[0]
+    client = d.client()
+    client.send(request_bytes(target="/half"))
+    client.response_head()
+    wait_one(d, state="in progress", status=200)
+    os.kill(d.pid, signal.SIGKILL)
+    d.wait_exit()
+    d.spawn()
+    d.wait_ready()
+    assert d.ask("/new").body == b"whole"
+    wait_ended(d, 1)
+    new, half_way = recent(d)
+    assert (new["uri"], new["state"]) == ("/new", "ended")
+    assert (half_way["uri"], half_way["state"]) == ("/half", "in progress")
+    assert half_way["pid"] == old != new["pid"] and half_way["worker"] == new["worker"] == 0
+    client.close()
+    wait_until(lambda: not is_alive(old))
+    assert not in_progress(d)
+    die(d, d.worker_pids()[0], signal.SIGKILL)
+    assert [p.name for p in d.run_dir.glob("flight.*")] == ["flight.0"]
+    assert [s["uri"] for s in postmortems(d)[0]["streams"]] == ["/new"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_an_unprivileged_worker_records(rpd):
     d = rpd(RESPOND, workers=1, globals_="user = nobody\ngroup = nogroup")
