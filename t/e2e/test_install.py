@@ -112,8 +112,11 @@ def test_completion_knows_commands_and_the_daemons_names(rpd):
                               stderr=subprocess.STDOUT, text=True, check=True)
         return done.stdout.split()
     assert {"stats", "top", "health", "reload", "stop", "-r"} <= set(complete(""))
-    assert complete("re") == ["reload", "reopen"]
+    assert complete("re") == ["recent", "reload", "reopen"]
     assert complete("-o", "j") == ["json"]
+    assert complete("recent", "--") == ["--errors", "--route"]
+    assert complete("-r", str(d.run_dir), "recent", "--route", "l") == ["left"]
+    assert complete("-r", str(d.run_dir), "postmortem", "") == ["0", "1"]
     assert "listeners" in complete("-r", str(d.run_dir), "stats", "")
     assert complete("-r", str(d.run_dir), "stats", "routes", "") == ["left", "right"]
     assert complete("-r", str(d.run_dir), "stats", "routes", "r") == ["right"]

@@ -634,6 +634,32 @@ START_TEST(streams_are_filtered_and_merged_by_time)
 }
 END_TEST
 
+START_TEST(failures_have_the_colours_of_other_commands)
+{
+    static const char *const ends[] = { "  ok  ", "\033[33mclient reset\033[0m",
+                                        "\033[1;31mconnect refused\033[0m" };
+    struct streams s = { .is_damaged = false };
+    struct flight_record *r;
+
+    begin();
+    for (uint8_t end_reason = 0; end_reason < 3; end_reason++) {
+        r = opened(1 + end_reason);
+        r->end = end_reason;
+        r->status = end_reason == 2 ? 503 : 200;
+        finished(r);
+    }
+    opened(9);
+    streams_add(&s, look(), true, true, 5000000);
+    streams_table(&out, &s, true);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_msg(strstr(out.s, ends[i]) != NULL, "%s", out.s);
+    ck_assert_ptr_nonnull(strstr(out.s, "\033[1;31m503"));
+    ck_assert_ptr_nonnull(strstr(out.s, "\033[1min progress"));
+    VEC_FREE(&s.rows);
+    end();
+}
+END_TEST
+
 START_TEST(only_files_of_workers_are_read)
 {
     static const char *const names[] = { "flight.0.new", "flight.x", "flight.", "flight",
@@ -674,4 +700,5 @@ UNIT_MAIN("flight", what_is_written_is_read, texts_are_cut_without_an_end, ring_
           reader_beside_a_writer, without_room_it_makes_do, names_are_numbered_once, events_wrap_and_are_cut,
           without_memory_nothing_is_recorded, what_is_no_such_file_is_refused,
           header_may_say_anything, records_may_hold_anything, control_characters_are_escaped,
-          streams_are_filtered_and_merged_by_time, only_files_of_workers_are_read)
+          streams_are_filtered_and_merged_by_time,
+          failures_have_the_colours_of_other_commands, only_files_of_workers_are_read)
