@@ -78,18 +78,22 @@ void *flight_make(const struct master *m, unsigned index)
 {
     struct names n;
     void *memory;
+    int err;
 
     names_init(&n, m, index);
     memory = make_file(n.new.s, index);
+    err = errno;
     if (!is_in_use(n.old.s, index))
         (void)unlink(n.old.s);
     if (memory && is_in_use(n.now.s, index))
         (void)rename(n.now.s, n.old.s);
     if (memory && rename(n.new.s, n.now.s) != 0) {
+        err = errno;
         munmap(memory, flight_size());
         memory = NULL;
     }
     if (!memory) {
+        errno = err;
         log_warn("%s: worker %u goes without a flight recorder", n.now.s, index);
         (void)unlink(n.new.s);
     }
