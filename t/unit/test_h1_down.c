@@ -1,4 +1,6 @@
 /* HTTP/1 towards a client: requests in every piece, answers, limits, timers and credit. */
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include "t/unit/h1_down_fixture.h"
 
 #define OK_204 "HTTP/1.1 204 No Content\r\n\r\n"
@@ -339,6 +341,37 @@ START_TEST(who_sends_nothing_is_closed)
 }
 END_TEST
 
+/* The timer ran before the socket was looked at. */
+START_TEST(what_came_in_time_is_served)
+{
+    int on = 1, n = 0;
+
+    begin();
+    ck_assert_int_eq(setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    f.on_head = answer_now;
+    f.on_bad = answer_bad;
+    peer_writes(GET);
+    UNTIL(f.dones);
+    peer_writes(GET);
+    while (n == 0) /* not through the loop, which would tell of it */
+        ck_assert_int_eq(ioctl(client->fd, FIONREAD, &n), 0);
+    client->user->on_timer(client);
+    UNTIL(f.dones == 2);
+    peer_writes("GET / HTTP");
+    UNTIL(bytes_in > 2 * (sizeof GET - 1));
+    peer_writes("/1.1\r\nHost: a\r\n\r\n");
+    for (n = 0; n == 0;)
+        ck_assert_int_eq(ioctl(client->fd, FIONREAD, &n), 0);
+    client->user->on_timer(client);
+    UNTIL(f.dones == 3);
+    ck_assert_uint_eq(f.bads, 0);
+    ck_assert_uint_eq(closed, 0);
+    client->user->on_timer(client);
+    ck_assert_uint_eq(closed, 1);
+    end();
+}
+END_TEST
+
 START_TEST(a_head_that_never_ends)
 {
     static const char *const pieces[] = { "GET", "\r", "\r\n\r" };
@@ -429,8 +462,8 @@ int main(void)
         an_answer_within_the_call, heads_and_framing, connections_that_stay_and_go,
         no_more_than_was_granted, a_large_body_by_memory, a_large_body_by_splice,
         an_early_answer, nonsense_is_answered_and_closed, no_stream_to_be_had,
-        who_sends_nothing_is_closed, a_head_that_never_ends, a_body_that_does_not_come,
-        a_client_that_takes_nothing, retiring,
+        who_sends_nothing_is_closed, what_came_in_time_is_served, a_head_that_never_ends,
+        a_body_that_does_not_come, a_client_that_takes_nothing, retiring,
     };
 
     return run_conn_tests("h1_down", tests, sizeof tests / sizeof tests[0]);

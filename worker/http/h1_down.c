@@ -173,7 +173,7 @@ static bool open_stream(struct h1_down *d)
     d->ex = NULL;
     d->credit = d->queued = 0;
     d->is_head_sent = d->is_response_done = d->is_request_done = false;
-    d->is_eof_told = d->is_bulk = d->is_first = d->must_close = false;
+    d->is_eof_told = d->is_bulk = d->is_first = d->must_close = d->is_close_asked = false;
     return true;
 }
 
@@ -225,7 +225,7 @@ static void on_request(struct h1_down *d, struct slice bytes)
     d->side.wire_in = h->wire_bytes;
     buf_unskip(d->in, bytes.n - h->wire_bytes);
     h1_body_init(&d->ex->body, h, &d->ex->parser, &st->arena, d->svc->limits.max_header_size);
-    d->must_close = !h->keep_alive;
+    d->must_close = d->is_close_asked = !h->keep_alive;
     d->is_request_done = d->ex->body.is_done;
     d->state = d->is_request_done ? DOWN_ANSWER : DOWN_BODY;
     conn_timer_clear(c);
@@ -512,6 +512,17 @@ void h1_down_on_readable(struct conn *c)
         h1_down_arm(d);
 }
 
+/* What came while others had their turn came in time, whatever the clock says by now. */
+static bool has_come(struct h1_down *d)
+{
+    struct conn *c = d->conn;
+    uint64_t had = *d->svc->bytes_in;
+
+    c->is_readable = true;
+    h1_down_on_readable(c);
+    return d->conn != c || *d->svc->bytes_in != had;
+}
+
 static void on_timer(struct conn *c)
 {
     struct h1_down *d = c->owner;
@@ -522,13 +533,17 @@ static void on_timer(struct conn *c)
     }
     switch ((enum down_state)d->state) {
     case DOWN_IDLE:
-        h1_down_gone(d, END_CLIENT_IDLE);
+        if (!has_come(d))
+            h1_down_gone(d, END_CLIENT_IDLE);
         break;
     case DOWN_HEAD:
-        bad_head(d, END_CLIENT_HEADER_TIMEOUT);
+        (void)has_come(d);
+        if (d->conn == c && d->state == DOWN_HEAD)
+            bad_head(d, END_CLIENT_HEADER_TIMEOUT);
         break;
     case DOWN_BODY:
-        bad(d, END_CLIENT_BODY_TIMEOUT);
+        if (!has_come(d))
+            bad(d, END_CLIENT_BODY_TIMEOUT);
         break;
     case DOWN_ANSWER:
     case DOWN_TUNNEL:

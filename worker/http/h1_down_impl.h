@@ -37,6 +37,7 @@ struct h1_down {
     bool is_response_done : 1; /* send_end was called */
     bool is_request_done : 1;
     bool must_close : 1;
+    bool is_close_asked : 1;   /* the client sends nothing after this request */
     bool is_busy : 1;
     bool is_eof_told : 1;
     bool is_bulk : 1;

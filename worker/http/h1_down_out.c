@@ -28,6 +28,7 @@ void h1_down_after_flush(struct h1_down *d, unsigned what)
 static void answered(struct h1_down *d)
 {
     struct stream *st = d->side.stream;
+    bool is_last = d->is_close_asked || d->conn->is_hup;
     bool is_all_read = d->is_request_done || d->state == DOWN_TUNNEL;
     bool stays = d->is_request_done && !d->must_close && d->state != DOWN_TUNNEL &&
                  !d->conn->is_hup;
@@ -38,7 +39,8 @@ static void answered(struct h1_down *d)
     st->ops->on_done(st, &d->side);
     d->side.wire_in = d->side.wire_out = 0;
     if (!stays || !d->svc->ops->keep_alive(d->svc)) {
-        if (is_all_read && !d->in && !d->conn->is_readable)
+        /* It does not know yet: a request that crosses the answer must not make it a RST. */
+        if (is_last && is_all_read && !d->in && !d->conn->is_readable)
             h1_down_close(d);
         else
             h1_down_close_gently(d);
