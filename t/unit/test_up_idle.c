@@ -106,6 +106,26 @@ START_TEST(a_server_that_closes_or_speaks)
 }
 END_TEST
 
+/* Its end is there, but not yet seen: no matter for what can be said again. */
+START_TEST(what_is_said_once_is_not_said_to_the_dead)
+{
+    apply(ONE);
+    for (unsigned i = 0; i < 2; i++) {
+        int fd;
+
+        get_keeping(&q[0]);
+        fd = accept(listeners[0], NULL, NULL);
+        finish(&q[0], true);
+        close(fd);
+        q[0].r.is_said_once = i == 1;
+        get_keeping(&q[0]);
+        ck_assert_int_eq(q[0].is_reused, i == 0);
+        finish(&q[0], false);
+        q[0].r.is_said_once = false;
+    }
+}
+END_TEST
+
 /* A read that ended just where the response did leaves is_readable behind. */
 START_TEST(what_only_seems_readable_is_kept)
 {
@@ -238,7 +258,8 @@ int main(void)
 {
     const TTest *const tests[] = {
         the_last_used_first, no_more_than_keepalive, not_for_ever, a_server_that_closes_or_speaks,
-        what_only_seems_readable_is_kept, a_server_is_removed_while_in_use, a_server_that_moves,
+        what_only_seems_readable_is_kept, what_is_said_once_is_not_said_to_the_dead,
+        a_server_is_removed_while_in_use, a_server_that_moves,
         reloads_that_change_nothing, reloads_while_requests_wait, a_primary_becomes_a_backup,
         all_idle_are_closed_at_the_end,
     };

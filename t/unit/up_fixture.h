@@ -83,13 +83,14 @@ static const struct up_request_ops req_ops = { req_chosen, req_ready, req_failed
 static inline void begin_on(struct req *q, unsigned worker)
 {
     unsigned retries = q->r.retries, timeout = q->r.connect_timeout_ms;
-    bool can_reuse = q->r.can_reuse;
+    bool can_reuse = q->r.can_reuse, is_said_once = q->r.is_said_once;
     struct ip client = q->r.client;
 
     memset(q, 0, sizeof *q);
     q->r = (struct up_request){ .ops = &req_ops, .backend = backends[worker],
                                 .connect_timeout_ms = timeout ? timeout : 5000,
-                                .retries = retries, .can_reuse = can_reuse, .client = client,
+                                .retries = retries, .can_reuse = can_reuse,
+                                .is_said_once = is_said_once, .client = client,
                                 .local = client };
     up_begin(&q->r);
 }

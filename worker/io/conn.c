@@ -306,6 +306,13 @@ void conn_resume(struct conn *c)
         loop_soon(c->pool->loop, &c->resume);
 }
 
+bool conn_is_quiet(const struct conn *c)
+{
+    char byte;
+
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 /* ---- writing ---- */
 
 void conn_flush_first(struct conn *c)

@@ -124,6 +124,8 @@ ssize_t conn_read(struct conn *c, struct buf *b, size_t max);
 ssize_t conn_splice_in(struct conn *c, struct buf *pipe, size_t max);
 /* on_readable again in this batch, if is_readable. */
 void conn_resume(struct conn *c);
+/* Whether neither bytes nor the end wait to be read: asks the kernel, reads nothing. */
+bool conn_is_quiet(const struct conn *c);
 
 /* For conn_flush, the first time in a batch. */
 void conn_flush_first(struct conn *c);

@@ -274,6 +274,7 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     x->up.connect_timeout_ms = x->route->timeout_connect_ms;
     x->up.retries = x->route->retry_on & CONF_RETRY_CONNECT_FAILURE ? x->route->retries : 0;
     x->up.can_reuse = true;
+    x->up.is_said_once = !method_is_idempotent(h->method) || !x->is_request_done;
     x->up.client = x->forwarded.client;
     if (x->up.backend->send_proxy != CONF_SEND_PROXY_OFF)
         x->up.local = conn_local(x->client);

@@ -107,6 +107,7 @@ struct up_request {
     uint32_t connect_timeout_ms;
     uint32_t retries;            /* tries left after the first */
     bool can_reuse;              /* HTTP: an idle connection will do */
+    bool is_said_once;           /* it could not be said again: only one that lives */
     struct ip client, local;     /* for send_proxy */
     /* set by this module */
     struct server *server;       /* chosen; NULL before and after */

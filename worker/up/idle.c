@@ -118,11 +118,16 @@ void server_keep(struct server *s, struct conn *c)
     conn_timer(c, (uint64_t)b->keepalive_timeout_ms * 1000);
 }
 
-struct conn *server_idle_get(struct server *s)
+struct conn *server_idle_get(struct server *s, bool must_live)
 {
-    if (list_empty(&s->idle))
-        return NULL;
-    return idle_take(CONTAINER(s->idle.next, struct idle_conn, at_server));
+    while (!list_empty(&s->idle)) {
+        struct idle_conn *i = CONTAINER(s->idle.next, struct idle_conn, at_server);
+
+        if (!must_live || conn_is_quiet(i->conn))
+            return idle_take(i);
+        idle_close(i);
+    }
+    return NULL;
 }
 
 void server_idle_close(struct server *s)

@@ -22,7 +22,7 @@ void backend_wake(struct backend *b, struct server *s);
 void backend_queue_timer(struct timer *t);
 
 /* The connection used last, out of the pool, or NULL. */
-struct conn *server_idle_get(struct server *s);
+struct conn *server_idle_get(struct server *s, bool must_live);
 void server_idle_close(struct server *s);
 /* Closes the oldest until at most `max` are left. */
 void backend_idle_trim(struct backend *b, uint32_t max);

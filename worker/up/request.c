@@ -231,7 +231,7 @@ static void go(struct up_request *r, struct server *s, bool can_reuse)
     r->connect_us = 0;
     r->ops->on_chosen(r, s);
     if (can_reuse)
-        c = server_idle_get(s);
+        c = server_idle_get(s, r->is_said_once);
     if (c)
         ready(r, c, true);
     else
