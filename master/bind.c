@@ -50,7 +50,7 @@ static int listen_inet(const struct addr *a, bool is_dual, bool is_sharing)
         || set(fd, SOL_SOCKET, SO_REUSEPORT, is_sharing) != 0
         || set(fd, IPPROTO_TCP, TCP_NODELAY, 1) != 0
         || (family == AF_INET6 && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_dual) != 0)
-        || bind(fd, &a->sa, a->len) != 0 || listen(fd, BACKLOG) != 0
+        || bind(fd, &a->sa, a->len) != 0 || (!is_sharing && listen(fd, BACKLOG) != 0)
         || set(fd, SOL_SOCKET, SO_REUSEPORT, 1) != 0)
         fd_close(&fd);
     return fd;
@@ -134,6 +134,11 @@ int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool 
     else
         b->fd = listen_inet(a, false, is_sharing);
     return b->fd < 0 ? -1 : 0;
+}
+
+int bind_start(const struct bind_socket *b)
+{
+    return listen(b->fd, BACKLOG);
 }
 
 void bind_close(struct bind_socket *b, const struct addr *a)

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "common/base/fd.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/core/stats.h"
 #include "master/bind.h"
@@ -268,3 +269,6 @@ void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t gen
         s->is_unused = is_unused;
     }
 }
+        /* The port has others: clients are served without this one, too. */
+        if (bind_start(&of(it)->bound) != 0)
+            log_error("listening on %s for worker %u", of(it)->key, of(it)->slot);

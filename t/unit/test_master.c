@@ -157,6 +157,30 @@ START_TEST(test_accepted_sockets_do_not_delay)
 }
 END_TEST
 
+/* A refused reload closes it again: no client may wait in it. */
+START_TEST(test_socket_that_shares_a_port_listens_when_told)
+{
+    struct bind_socket first, second;
+    struct addr at = { .len = sizeof at.in4 };
+    socklen_t size = sizeof(int);
+    int is_listening = -1;
+
+    at.in4.sin_family = AF_INET;
+    at.in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind_listen(&first, &at, false, false, 0), 0);
+    ck_assert_int_eq(getsockname(first.fd, &at.sa, &at.len), 0);
+    ck_assert_int_eq(bind_listen(&second, &at, false, true, 0), 0);
+    ck_assert_int_eq(getsockopt(second.fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size), 0);
+    ck_assert_int_eq(is_listening, 0);
+    ck_assert_int_eq(bind_start(&first), 0);
+    ck_assert_int_eq(bind_start(&second), 0);
+    ck_assert_int_eq(getsockopt(second.fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size), 0);
+    ck_assert_int_ne(is_listening, 0);
+    bind_close(&first, &at);
+    bind_close(&second, &at);
+}
+END_TEST
+
 START_TEST(test_backoff_doubles_within_the_window)
 {
     unsigned ms = supervise_backoff(0, 60 * SECOND_US);
@@ -356,7 +380,8 @@ START_TEST(test_loop_serves_events_and_deadlines)
 END_TEST
 
 UNIT_MAIN("master", test_changes, test_changes_of_values, test_settings_of_a_restart_are_kept,
-          test_accepted_sockets_do_not_delay, test_backoff_doubles_within_the_window,
+          test_accepted_sockets_do_not_delay,
+          test_socket_that_shares_a_port_listens_when_told, test_backoff_doubles_within_the_window,
           test_backoff_ends_after_ten_good_seconds,
           test_every_socket_has_a_holder, test_shared_sockets_go_to_every_worker_once,
           test_unused_sockets_close_when_every_worker_was_told,
