@@ -68,7 +68,7 @@ void stop_gently(struct master *m, struct client *client)
     listen_fini(&m->listen); /* workers close their copies: from then on clients are refused */
     patience_ms = m->generation.conf->global.shutdown_timeout_ms;
     for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
-        if (worker_is_alive(&m->workers[i]) && m->workers[i].phase != PHASE_LEAVING)
+        if (worker_is_alive(&m->workers[i]) && !m->workers[i].is_killed)
             worker_retire(&m->workers[i], patience_ms);
     stop_progress(m);
 }

@@ -124,6 +124,7 @@ static enum due next_due(const struct worker *w, struct ipc_msg *msg)
     }
     if (w->is_retire_due) {
         msg->type = IPC_RETIRE;
+        msg->flags = m->phase == MASTER_RETIRING ? IPC_CLOSE_IDLE : 0;
         msg->number = m->generation.conf->global.shutdown_timeout_ms;
         return DUE_RETIRE;
     }

@@ -49,6 +49,7 @@ struct worker {
     struct list listeners;
     struct timer tick, retire_check;
     uint64_t retire_from_us, retire_at_us;
+    bool closes_idle;        /* while it retires */
     uint64_t cpu_before_us;  /* of this slot's earlier workers */
     int log_fd;              /* error log from the master, -1: descriptor 2 */
     struct ipc_msg msg;      /* too large for the stack */
@@ -85,7 +86,6 @@ static struct socket *socket_find(struct worker *w, const char *key, uint32_t sl
     }
     return NULL;
 }
-
 static void socket_add(struct worker *w, const struct ipc_listen *what, int fd)
 {
     struct socket *s;
@@ -100,6 +100,7 @@ static void socket_add(struct worker *w, const struct ipc_listen *what, int fd)
     s->fd = fd;
     list_push(&w->sockets, &s->link);
 }
+
 
 static struct listener *listener_find(struct worker *w, const char *name)
 {
@@ -163,7 +164,6 @@ static struct listener *listener_new(struct worker *w, const char *name)
 }
 
 /* ---- generations ---- */
-
 static const struct conf_listener *bound_by(const struct conf *conf, const char *key)
 {
     char text[ADDR_TEXT_MAX];
@@ -174,6 +174,7 @@ static const struct conf_listener *bound_by(const struct conf *conf, const char 
                 return &conf->listeners[i];
     return NULL;
 }
+
 
 static void swap(struct worker *w, struct generation *g)
 {
@@ -314,26 +315,30 @@ static void on_retire_check(struct timer *t)
     } else if (p->gate.open == 0) {
         p->loop.should_stop = true;
     } else {
-        h1_down_retire(&p->h1_downs,
-                       p->loop.now_us - w->retire_from_us >= RETIRE_FRESH_US);
+        if (w->closes_idle)
+            h1_down_retire(&p->h1_downs,
+                           p->loop.now_us - w->retire_from_us >= RETIRE_FRESH_US);
         timer_set(&p->loop.timers, t, p->loop.now_us, RETIRE_CHECK_US);
     }
 }
 
-static void retire(struct worker *w, uint64_t within_ms)
+/* An idle client's next request may be on its way: it is answered, and told that it was the last.
+ * When all of rpd goes (closes_idle), nobody waits for that. */
+static void retire(struct worker *w, uint64_t within_ms, bool closes_idle)
 {
     struct proxy *p = &w->proxy;
 
-    if (p->is_retiring)
+    if (p->is_retiring && (w->closes_idle || !closes_idle))
         return;
-    accept_no_more(w); /* takes what waits in the kernel's queues first */
+    if (!p->is_retiring)
+        accept_no_more(w); /* takes what waits in the kernel's queues first */
     p->is_retiring = true;
+    w->closes_idle = closes_idle;
     flight_event(&p->recorder.flight, "retiring: %llu connections are open",
                  (unsigned long long)p->gate.open);
     stat_set(&p->stats->state, WORKER_RETIRING);
     w->retire_from_us = p->loop.now_us;
     w->retire_at_us = p->loop.now_us + within_ms * 1000;
-    h1_down_retire(&p->h1_downs, false);
     up_close_idle(&p->up);
     timer_set(&p->loop.timers, &w->retire_check, p->loop.now_us, 0);
 }
@@ -369,7 +374,7 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
             open_logs(w, &w->proxy.generation->conf->global, msg, 1);
         break;
     case IPC_RETIRE:
-        retire(w, msg->number);
+        retire(w, msg->number, msg->flags & IPC_CLOSE_IDLE);
         break;
     case IPC_STOP:
         stop(w);
@@ -396,7 +401,7 @@ static void on_channel(struct watch *watch, uint32_t events)
     log_warnx("the master is gone: retiring");
     fd_close(&w->channel_fd);
     if (w->proxy.generation)
-        retire(w, w->proxy.generation->conf->global.shutdown_timeout_ms);
+        retire(w, w->proxy.generation->conf->global.shutdown_timeout_ms, true);
     else
         stop(w);
 }

@@ -20,7 +20,9 @@ enum ipc_type {
                      * whose address the generation does not bind any more, and answers IPC_READY
                      * or IPC_FAILED (text in data). */
     IPC_LOGS,       /* reopen: flags and fds as in IPC_GENERATION, the bundle in force among them */
-    IPC_RETIRE,     /* stop accepting, finish within number milliseconds, exit 0 */
+    IPC_RETIRE,     /* stop accepting, finish within number milliseconds, exit 0; with
+                     * IPC_CLOSE_IDLE without waiting for one more request of those that are idle.
+                     * May come again with that flag. */
     IPC_STOP,       /* exit 0 now */
     /* worker -> master */
     IPC_READY,      /* number = generation now in force */
@@ -33,6 +35,7 @@ enum ipc_type {
 #define IPC_HAS_LOG 1u
 #define IPC_HAS_ACCESS_LOG 2u
 #define IPC_HAS_BUNDLE 4u
+#define IPC_CLOSE_IDLE 8u
 
 /* One listening socket. `key` names the bound address (addr_format text): the socket stays the
  * same over generations while some listener binds that address. */
