@@ -48,6 +48,7 @@ void listen_init(struct listen_table *t)
 {
     list_init(&t->sockets);
     list_init(&t->fresh);
+    memset(t->workers, LISTEN_GONE, sizeof t->workers);
 }
 
 void listen_fini(struct listen_table *t)
@@ -82,15 +83,40 @@ static bool is_held_by_any(const struct listen_socket *s)
     return false;
 }
 
-unsigned listen_holder(unsigned slot, unsigned nworkers)
+unsigned listen_holder(const struct listen_table *t, unsigned slot, unsigned nworkers)
 {
-    return slot < nworkers ? slot : slot % nworkers;
+    assert(nworkers > 0);
+    for (unsigned i = 0; i < nworkers; i++)
+        if (t->workers[(slot + i) % nworkers] != LISTEN_GONE)
+            return (slot + i) % nworkers;
+    return slot % nworkers;
 }
 
-static bool is_wanted(const struct listen_socket *s, unsigned index, unsigned nworkers)
+static bool is_wanted(const struct listen_table *t, const struct listen_socket *s,
+                      unsigned index, unsigned nworkers)
 {
     return !s->is_unused && !is_held(s, index) && index < nworkers
-           && (s->is_shared || listen_holder(s->slot, nworkers) == index);
+           && (s->is_shared || listen_holder(t, s->slot, nworkers) == index);
+}
+
+/* Two may have a socket for a while; none may not. */
+static bool is_surplus(const struct listen_table *t, const struct listen_socket *s,
+                       unsigned index, unsigned nworkers)
+{
+    unsigned holder = listen_holder(t, s->slot, nworkers);
+
+    return !s->is_shared && !s->is_unused && is_held(s, index) && holder != index
+           && t->workers[holder] == LISTEN_SERVING && is_held(s, holder);
+}
+
+static void add_to(struct ipc_msg *msg, const struct listen_socket *s)
+{
+    struct ipc_listen one = { .slot = s->slot, .is_shared = s->is_shared };
+
+    memcpy(one.key, s->key, sizeof one.key);
+    memcpy(msg->data + msg->size, &one, sizeof one);
+    msg->size += (uint32_t)sizeof one;
+    msg->count++;
 }
 
 bool listen_batch(const struct listen_table *t, unsigned index, unsigned nworkers,
@@ -99,28 +125,44 @@ bool listen_batch(const struct listen_table *t, unsigned index, unsigned nworker
     memset(msg, 0, offsetof(struct ipc_msg, fds));
     msg->type = IPC_LISTEN;
     LIST_EACH(it, &t->sockets) {
-        const struct listen_socket *s = of(it);
-        struct ipc_listen one = { .slot = s->slot, .is_shared = s->is_shared };
-
-        if (!is_wanted(s, index, nworkers))
+        if (!is_wanted(t, of(it), index, nworkers))
             continue;
         if (msg->count == IPC_LISTEN_MAX)
             break;
-        memcpy(one.key, s->key, sizeof one.key);
-        memcpy(msg->data + msg->size, &one, sizeof one);
-        msg->size += (uint32_t)sizeof one;
-        msg->fds[msg->nfds++] = s->bound.fd;
-        msg->count++;
+        add_to(msg, of(it));
+        msg->fds[msg->nfds++] = of(it)->bound.fd;
     }
     return msg->count > 0;
+}
+
+bool listen_surplus(const struct listen_table *t, unsigned index, unsigned nworkers,
+                    struct ipc_msg *msg)
+{
+    memset(msg, 0, offsetof(struct ipc_msg, fds));
+    msg->type = IPC_UNLISTEN;
+    LIST_EACH(it, &t->sockets)
+        if (msg->count < IPC_LISTEN_MAX && is_surplus(t, of(it), index, nworkers))
+            add_to(msg, of(it));
+    return msg->count > 0;
+}
+
+static bool names(const struct ipc_msg *msg, const struct listen_socket *s)
+{
+    struct ipc_listen one;
+
+    for (unsigned i = 0; i < msg->count; i++) {
+        memcpy(&one, msg->data + i * sizeof one, sizeof one);
+        if (one.slot == s->slot && strcmp(one.key, s->key) == 0)
+            return true;
+    }
+    return false;
 }
 
 void listen_sent(struct listen_table *t, unsigned index, const struct ipc_msg *msg)
 {
     LIST_EACH(it, &t->sockets)
-        for (unsigned i = 0; i < msg->nfds; i++)
-            if (of(it)->bound.fd == msg->fds[i])
-                set_held(of(it), index, true);
+        if (names(msg, of(it)))
+            set_held(of(it), index, msg->type == IPC_LISTEN);
 }
 
 void listen_generation_sent(struct listen_table *t, unsigned index, uint64_t generation)
@@ -130,8 +172,14 @@ void listen_generation_sent(struct listen_table *t, unsigned index, uint64_t gen
             set_held(of(it), index, false);
 }
 
+void listen_worker(struct listen_table *t, unsigned index, enum listen_worker is)
+{
+    t->workers[index] = (uint8_t)is;
+}
+
 void listen_worker_gone(struct listen_table *t, unsigned index)
 {
+    t->workers[index] = LISTEN_GONE;
     LIST_EACH(it, &t->sockets)
         set_held(of(it), index, false);
 }
@@ -257,6 +305,9 @@ static bool is_bound_by(const struct conf *conf, const struct addr *a)
 void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation)
 {
     LIST_EACH(it, &t->fresh) {
+        /* The port has others: clients are served without this one, too. */
+        if (bind_start(&of(it)->bound) != 0)
+            log_error("listening on %s for worker %u", of(it)->key, of(it)->slot);
         list_remove(it);
         list_push(&t->sockets, it);
     }
@@ -269,6 +320,3 @@ void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t gen
         s->is_unused = is_unused;
     }
 }
-        /* The port has others: clients are served without this one, too. */
-        if (bind_start(&of(it)->bound) != 0)
-            log_error("listening on %s for worker %u", of(it)->key, of(it)->slot);

@@ -8,10 +8,14 @@
 #include "common/base/list.h"
 #include "common/core/conf.h"
 #include "common/core/ipc.h"
+#include "common/core/stats.h"
+
+enum listen_worker { LISTEN_GONE, LISTEN_STARTING, LISTEN_SERVING };
 
 struct listen_table {
     struct list sockets; /* in force, or not yet closed everywhere */
     struct list fresh;   /* bound by listen_prepare, not yet taken */
+    uint8_t workers[STATS_WORKERS_MAX]; /* enum listen_worker: who can accept */
 };
 
 void listen_init(struct listen_table *t);
@@ -30,17 +34,22 @@ void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t gen
 void listen_abort(struct listen_table *t);
 
 /* The worker index that accepts from the sockets made for index `slot`: its own, or for an orphan
- * one of the `nworkers` that there are. */
-unsigned listen_holder(unsigned slot, unsigned nworkers);
+ * (its worker is not wanted, leaves, or is held back after a crash) one of those that are there. */
+unsigned listen_holder(const struct listen_table *t, unsigned slot, unsigned nworkers);
 /* Fills an IPC_LISTEN with sockets that worker `index` should have and has not; false when there
  * are none. The fds stay the table's. */
 bool listen_batch(const struct listen_table *t, unsigned index, unsigned nworkers,
                   struct ipc_msg *msg);
-/* That message was sent. */
+/* Fills an IPC_UNLISTEN with sockets that worker `index` has for another that serves again. */
+bool listen_surplus(const struct listen_table *t, unsigned index, unsigned nworkers,
+                    struct ipc_msg *msg);
+/* That IPC_LISTEN or IPC_UNLISTEN was sent. */
 void listen_sent(struct listen_table *t, unsigned index, const struct ipc_msg *msg);
 /* A generation was sent to the worker: it closes what is unused since then or earlier. */
 void listen_generation_sent(struct listen_table *t, unsigned index, uint64_t generation);
-/* The worker is gone, or accepts no more. */
+/* The worker starts, serves, or is not to be counted on any more. */
+void listen_worker(struct listen_table *t, unsigned index, enum listen_worker is);
+/* The worker is gone, or accepts no more: it has none of the sockets. */
 void listen_worker_gone(struct listen_table *t, unsigned index);
 /* Closes sockets that are unused and that no worker has; `acknowledged` is the oldest generation a
  * worker is still at. */

@@ -28,10 +28,15 @@ bool supervise_any_alive(const struct master *m)
 
 bool supervise_is_settled(const struct master *m)
 {
-    for (unsigned i = 0; i < m->nworkers; i++)
-        if (m->workers[i].phase != PHASE_SERVING
-            || m->workers[i].acknowledged < m->generation.number)
+    for (unsigned i = 0; i < m->nworkers; i++) {
+        const struct worker *w = &m->workers[i];
+
+        /* It was to go and may have long to finish, or is held back: the others do. */
+        if ((w->phase == PHASE_LEAVING && !w->is_killed) || w->phase == PHASE_WAITING)
+            continue;
+        if (w->phase != PHASE_SERVING || w->acknowledged < m->generation.number)
             return false;
+    }
     return true;
 }
 
@@ -54,6 +59,7 @@ static void spawn(struct worker *w)
     if (worker_spawn(w) == 0)
         return;
     log_error("%s cannot be started", w->name);
+    listen_worker(&m->listen, w->index, LISTEN_GONE);
     if (m->phase == MASTER_STARTING) {
         start_failed(m, "no process can be made");
         return;
@@ -95,14 +101,27 @@ static void settle_one(struct worker *w)
     }
 }
 
+/* Who is there, and who is not, has changed: so have the holders of sockets. */
+static void sync_all(struct master *m)
+{
+    if (m->phase != MASTER_SERVING)
+        return;
+    for (unsigned i = 0; i < m->nworkers; i++)
+        worker_sync(&m->workers[i]);
+}
+
 void supervise_settle(struct master *m)
 {
     if (m->phase == MASTER_RETIRING || m->phase == MASTER_STOPPING)
         return;
     segment_use_slots(m->segment, m->nworkers);
+    for (unsigned i = 0; i < m->nworkers; i++)
+        if (m->workers[i].phase == PHASE_NONE) /* nobody need take its sockets meanwhile */
+            listen_worker(&m->listen, i, LISTEN_STARTING);
     /* A worker that cannot be started at all ends the start. */
     for (unsigned i = 0; i < STATS_WORKERS_MAX && m->phase != MASTER_STOPPING; i++)
         settle_one(&m->workers[i]);
+    sync_all(m);
 }
 
 /* ---- what workers say ---- */
@@ -110,8 +129,11 @@ void supervise_settle(struct master *m)
 void supervise_ready(struct worker *w, uint64_t generation)
 {
     w->acknowledged = generation;
-    if (w->phase == PHASE_STARTING)
+    if (w->phase == PHASE_STARTING) {
         w->phase = PHASE_SERVING;
+        listen_worker(&w->master->listen, w->index, LISTEN_SERVING);
+        sync_all(w->master);
+    }
     log_debug("%s is at generation %llu", w->name, (unsigned long long)generation);
     if (w->master->phase == MASTER_STARTING)
         start_progress(w->master);
@@ -208,6 +230,7 @@ static void worker_exited(struct worker *w, int status)
         else
             start_again(w);
     }
+    sync_all(m);
     reload_progress(m);
 }
 

@@ -92,13 +92,14 @@ int worker_spawn(struct worker *w)
     w->phase = PHASE_STARTING;
     w->sent = w->acknowledged = 0;
     w->is_retire_due = w->is_stop_due = w->is_killed = w->has_refused = false;
+    listen_worker(&m->listen, w->index, LISTEN_STARTING);
     worker_sync(w);
     return 0;
 }
 
 /* ---- what it is told ---- */
 
-enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_LISTEN, DUE_GENERATION, DUE_LOGS };
+enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_LISTEN, DUE_UNLISTEN, DUE_GENERATION, DUE_LOGS };
 
 static void add_logs(const struct master *m, struct ipc_msg *msg)
 {
@@ -132,6 +133,8 @@ static enum due next_due(const struct worker *w, struct ipc_msg *msg)
         return DUE_NOTHING;
     if (listen_batch(&m->listen, w->index, m->nworkers, msg))
         return DUE_LISTEN;
+    if (listen_surplus(&m->listen, w->index, m->nworkers, msg))
+        return DUE_UNLISTEN;
     if (w->sent < m->generation.number) {
         msg->type = IPC_GENERATION;
         msg->number = m->generation.number;
@@ -159,6 +162,7 @@ static void sent(struct worker *w, enum due due, const struct ipc_msg *msg)
         listen_worker_gone(&m->listen, w->index);
         break;
     case DUE_LISTEN:
+    case DUE_UNLISTEN:
         listen_sent(&m->listen, w->index, msg);
         break;
     case DUE_GENERATION:
@@ -208,6 +212,7 @@ static void on_retry(struct deadline *d)
 void worker_retire(struct worker *w, uint64_t ms)
 {
     w->phase = PHASE_LEAVING;
+    listen_worker(&w->master->listen, w->index, LISTEN_GONE);
     w->is_retire_due = true;
     deadline_set(&w->master->events, &w->kill, ms + GRACE_MS);
     worker_sync(w);

@@ -86,21 +86,6 @@ static struct socket *socket_find(struct worker *w, const char *key, uint32_t sl
     }
     return NULL;
 }
-static void socket_add(struct worker *w, const struct ipc_listen *what, int fd)
-{
-    struct socket *s;
-
-    if (socket_find(w, what->key, what->slot)) {
-        fd_close(&fd);
-        return;
-    }
-    s = xcalloc(1, sizeof *s);
-    slice_copy(s->key, sizeof s->key, slice_str(what->key));
-    s->slot = what->slot;
-    s->fd = fd;
-    list_push(&w->sockets, &s->link);
-}
-
 
 static struct listener *listener_find(struct worker *w, const char *name)
 {
@@ -127,6 +112,39 @@ static void socket_attach(struct worker *w, struct socket *s, struct listener *l
     if (acceptor_init(&s->acceptor, &w->proxy.gate, s->fd, on_accept, s) < 0)
         log_error("listening on %s", s->key);
     s->fd = -1;
+}
+
+static const struct conf_listener *bound_by(const struct conf *conf, const char *key)
+{
+    char text[ADDR_TEXT_MAX];
+
+    for (size_t i = 0; i < conf->nlisteners; i++)
+        for (size_t b = 0; b < conf->listeners[i].bind.n; b++)
+            if (strcmp(addr_format(&conf->listeners[i].bind.v[b].addr, text), key) == 0)
+                return &conf->listeners[i];
+    return NULL;
+}
+
+/* Made for this worker, or for one that is held back or gone: that one's clients wait in it, so
+ * it is accepted from at once, unless its address is one of the generation to come. */
+static void socket_add(struct worker *w, const struct ipc_listen *what, int fd)
+{
+    const struct generation *g = w->proxy.generation;
+    const struct conf_listener *conf;
+    struct socket *s;
+
+    if (w->proxy.is_retiring || socket_find(w, what->key, what->slot)) {
+        fd_close(&fd);
+        return;
+    }
+    s = xcalloc(1, sizeof *s);
+    slice_copy(s->key, sizeof s->key, slice_str(what->key));
+    s->slot = what->slot;
+    s->fd = fd;
+    list_push(&w->sockets, &s->link);
+    conf = g ? bound_by(g->conf, s->key) : NULL;
+    if (conf)
+        socket_attach(w, s, listener_find(w, conf->name));
 }
 
 static void listener_apply(struct worker *w, struct listener *l, struct generation *g,
@@ -164,17 +182,6 @@ static struct listener *listener_new(struct worker *w, const char *name)
 }
 
 /* ---- generations ---- */
-static const struct conf_listener *bound_by(const struct conf *conf, const char *key)
-{
-    char text[ADDR_TEXT_MAX];
-
-    for (size_t i = 0; i < conf->nlisteners; i++)
-        for (size_t b = 0; b < conf->listeners[i].bind.n; b++)
-            if (strcmp(addr_format(&conf->listeners[i].bind.v[b].addr, text), key) == 0)
-                return &conf->listeners[i];
-    return NULL;
-}
-
 
 static void swap(struct worker *w, struct generation *g)
 {
@@ -353,18 +360,29 @@ static void stop(struct worker *w)
 
 /* ---- the master's messages ---- */
 
+static void on_listen(struct worker *w, struct ipc_msg *msg)
+{
+    for (unsigned i = 0; i < msg->count; i++) {
+        struct ipc_listen what;
+        struct socket *s;
+
+        assert(msg->size >= (i + 1) * sizeof what);
+        memcpy(&what, msg->data + i * sizeof what, sizeof what);
+        if (msg->type == IPC_LISTEN) {
+            socket_add(w, &what, msg->fds[i]);
+            msg->fds[i] = -1;
+        } else if ((s = socket_find(w, what.key, what.slot)) != NULL) {
+            socket_free(s);
+        }
+    }
+}
+
 static void on_message(struct worker *w, struct ipc_msg *msg)
 {
     switch ((enum ipc_type)msg->type) {
     case IPC_LISTEN:
-        for (unsigned i = 0; i < msg->nfds; i++) {
-            struct ipc_listen what;
-
-            assert(msg->size >= (i + 1) * sizeof what);
-            memcpy(&what, msg->data + i * sizeof what, sizeof what);
-            socket_add(w, &what, msg->fds[i]);
-            msg->fds[i] = -1;
-        }
+    case IPC_UNLISTEN:
+        on_listen(w, msg);
         break;
     case IPC_GENERATION:
         on_generation(w, msg);

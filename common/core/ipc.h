@@ -12,7 +12,9 @@
 
 enum ipc_type {
     /* master -> worker */
-    IPC_LISTEN,     /* `count` binds of a listener to be: fds, one per struct ipc_listen in data */
+    IPC_LISTEN,     /* `count` sockets to accept from: fds, one per struct ipc_listen in data. From
+                     * then on, or from the generation on that binds the address. */
+    IPC_UNLISTEN,   /* `count` struct ipc_listen in data: another worker accepts from these now */
     IPC_GENERATION, /* number = generation; fds = bundle, then the error log's file if `flags` has
                      * IPC_HAS_LOG, then the access log's if it has IPC_HAS_ACCESS_LOG: no holes.
                      * Without IPC_HAS_LOG the error log is stderr or syslog, as the configuration

@@ -206,14 +206,26 @@ END_TEST
 
 START_TEST(test_every_socket_has_a_holder)
 {
-    for (unsigned nworkers = 1; nworkers < 10; nworkers++)
+    struct listen_table t;
+
+    listen_init(&t);
+    for (unsigned nworkers = 1; nworkers < 10; nworkers++) {
+        listen_worker(&t, nworkers - 1, LISTEN_STARTING);
         for (unsigned slot = 0; slot < 20; slot++) {
-            unsigned holder = listen_holder(slot, nworkers);
+            unsigned holder = listen_holder(&t, slot, nworkers);
 
             ck_assert_uint_lt(holder, nworkers);
             if (slot < nworkers)
                 ck_assert_uint_eq(holder, slot);
         }
+    }
+    /* Who is held back has another accept for him. */
+    listen_worker_gone(&t, 2);
+    listen_worker_gone(&t, 3);
+    ck_assert_uint_eq(listen_holder(&t, 2, 5), 4);
+    ck_assert_uint_eq(listen_holder(&t, 4, 5), 4);
+    ck_assert_uint_eq(listen_holder(&t, 3, 4), 0);
+    listen_fini(&t);
 }
 END_TEST
 
@@ -280,6 +292,57 @@ START_TEST(test_shared_sockets_go_to_every_worker_once)
     ck_assert(!exists(path));
     unmake(&one);
     rmdir(dir);
+}
+END_TEST
+
+static unsigned surplus(struct listen_table *t, unsigned index, unsigned nworkers)
+{
+    struct ipc_msg msg;
+
+    if (!listen_surplus(t, index, nworkers, &msg))
+        return 0;
+    ck_assert_uint_eq(msg.type, IPC_UNLISTEN);
+    ck_assert_uint_eq(msg.nfds, 0);
+    listen_sent(t, index, &msg);
+    return msg.count;
+}
+
+START_TEST(test_sockets_change_hands)
+{
+    struct addr at = { .len = sizeof at.in4 };
+    struct bind_socket free_port;
+    struct listen_table t;
+    struct made one;
+    char ini[128];
+
+    at.in4.sin_family = AF_INET;
+    at.in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind_listen(&free_port, &at, false, false, 0), 0);
+    ck_assert_int_eq(getsockname(free_port.fd, &at.sa, &at.len), 0);
+    bind_close(&free_port, &at);
+    snprintf(ini, sizeof ini, "[listener web]\nbind = 127.0.0.1:%u\n[route a]\nrespond = 200 a\n",
+             ntohs(at.in4.sin_port));
+    make(&one, ini);
+    listen_init(&t);
+    ck_assert(prepare(&t, one.conf, 3));
+    listen_commit(&t, one.conf, 1);
+    for (unsigned i = 0; i < 3; i++)
+        listen_worker(&t, i, LISTEN_SERVING);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_uint_eq(batch(&t, i, 3), 1);
+    listen_worker_gone(&t, 1); /* held back: its neighbour accepts for it */
+    ck_assert_uint_eq(batch(&t, 0, 3), 0);
+    ck_assert_uint_eq(batch(&t, 2, 3), 1);
+    listen_worker(&t, 1, LISTEN_STARTING);
+    ck_assert_uint_eq(batch(&t, 1, 3), 1);
+    ck_assert_uint_eq(surplus(&t, 2, 3), 0); /* not yet: nobody else accepts */
+    listen_worker(&t, 1, LISTEN_SERVING);
+    ck_assert_uint_eq(surplus(&t, 0, 3) + surplus(&t, 1, 3), 0);
+    ck_assert_uint_eq(surplus(&t, 2, 3), 1);
+    ck_assert_uint_eq(surplus(&t, 2, 3), 0);
+    ck_assert_uint_eq(batch(&t, 2, 3), 0);
+    listen_fini(&t);
+    unmake(&one);
 }
 END_TEST
 
@@ -384,5 +447,5 @@ UNIT_MAIN("master", test_changes, test_changes_of_values, test_settings_of_a_res
           test_socket_that_shares_a_port_listens_when_told, test_backoff_doubles_within_the_window,
           test_backoff_ends_after_ten_good_seconds,
           test_every_socket_has_a_holder, test_shared_sockets_go_to_every_worker_once,
-          test_unused_sockets_close_when_every_worker_was_told,
+          test_sockets_change_hands, test_unused_sockets_close_when_every_worker_was_told,
           test_loop_serves_events_and_deadlines)
