@@ -6,7 +6,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-for name in ("daemon", "client", "origin", "wire", "util"):
+for name in ("daemon", "client", "crowd", "origin", "wire", "util"):
     pytest.register_assert_rewrite(f"harness.{name}")
 
 from harness.daemon import Daemon, Site  # noqa: E402
