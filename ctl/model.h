@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include "common/base/strbuf.h"
 #include "common/base/vec.h"
-#include "ctl/schema.h"
+#include "common/core/schema.h"
 
 /* One object; of a kind of SHAPE_SLOTS, one worker's slot. */
 struct row {

@@ -138,6 +138,7 @@ static void publish(struct change *ch)
     struct segment *seg = ch->client->master->segment;
 
     stat_publish(&STATS_SHARED(seg, backend, ch->backend->name)->changes);
+    retirees_follow(ch->client->master);
 }
 
 /* What is so already stays as it is, with who made it so. */

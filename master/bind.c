@@ -141,6 +141,17 @@ int bind_start(const struct bind_socket *b)
     return listen(b->fd, BACKLOG);
 }
 
+void bind_adopt(struct bind_socket *b, const struct addr *a, int fd, bool is_ours)
+{
+    struct stat st;
+
+    *b = (struct bind_socket){ .fd = fd };
+    if (is_ours && a->sa.sa_family == AF_UNIX && stat(a->un.sun_path, &st) == 0) {
+        b->dev = st.st_dev;
+        b->ino = st.st_ino;
+    }
+}
+
 void bind_close(struct bind_socket *b, const struct addr *a)
 {
     struct stat st;

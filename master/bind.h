@@ -22,6 +22,8 @@ int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool 
 /* From now on the kernel gives it connections of the port's: closing would reset them. -1 with
  * errno. */
 int bind_start(const struct bind_socket *b);
+/* A socket that is bound already, taken over; `is_ours`: and the file of a Unix one. */
+void bind_adopt(struct bind_socket *b, const struct addr *a, int fd, bool is_ours);
 /* Closes, and removes the Unix socket's file if it is still that one. */
 void bind_close(struct bind_socket *b, const struct addr *a);
 /* Whether one would meet the other: the same port, and the same address or a wildcard. */

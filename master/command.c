@@ -1,5 +1,5 @@
-/* The control socket's commands, in one table. Called by control.c; each is carried out by the module
- * that its function names, which may answer later. Owns nothing, blocks nowhere. */
+/* The control socket's commands, in one table. Called by control.c; each is carried out by the
+ * module that its function names, which may answer later. Owns nothing, blocks nowhere. */
 #include "master/command.h"
 
 #include "common/core/conf.h"
@@ -58,6 +58,12 @@ static void on_version(struct client *c, struct slice args)
     control_answer(c, true, SLICE("rpd " RPD_VERSION "\n"));
 }
 
+static void on_upgrade(struct client *c, struct slice args)
+{
+    (void)args;
+    upgrade_request(c->master, c);
+}
+
 static const struct {
     const char *name;
     bool has_args;
@@ -69,6 +75,7 @@ static const struct {
     { "reopen", false, on_reopen },
     { "server", true, admin_server },
     { "stop", false, on_stop },
+    { "upgrade", false, on_upgrade },
     { "version", false, on_version },
 };
 

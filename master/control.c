@@ -10,8 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "common/base/fd.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "master/command.h"
+#include "master/handing.h"
 #include "master/master.h"
 
 #define CLIENTS_MAX 64
@@ -114,7 +116,7 @@ static uid_t peer_uid(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 ? peer.uid : (uid_t)-1;
 }
 
-static void client_new(struct master *m, int fd)
+static struct client *client_new(struct master *m, int fd)
 {
     struct client *c = xcalloc(1, sizeof *c);
 
@@ -127,12 +129,13 @@ static void client_new(struct master *m, int fd)
     if (event_add(&m->events, &c->event, fd, EPOLLIN, on_client) != 0) {
         fd_close(&fd);
         free(c);
-        return;
+        return NULL;
     }
     list_push(&m->control.clients, &c->list);
     deadline_set(&m->events, &c->deadline, CLIENT_TIMEOUT_MS);
-    if (++m->control.nclients == CLIENTS_MAX)
+    if (++m->control.nclients == CLIENTS_MAX && m->control.event.fd >= 0)
         event_want(&m->events, &m->control.event, 0); /* the rest wait in the kernel's queue */
+    return c;
 }
 
 /* ---- the socket ---- */
@@ -144,7 +147,17 @@ static void on_accept(struct event *e, uint32_t mask)
 
     (void)mask;
     if (fd >= 0)
-        client_new(m, fd);
+        (void)client_new(m, fd);
+}
+
+static bool make_addr(struct master *m)
+{
+    struct addr *a = &m->control.addr;
+    int n = snprintf(a->un.sun_path, sizeof a->un.sun_path, "%s/rpd.sock", m->run_dir);
+
+    a->un.sun_family = AF_UNIX;
+    a->len = sizeof a->un;
+    return n > 0 && (size_t)n < sizeof a->un.sun_path;
 }
 
 void control_init(struct control *c)
@@ -158,18 +171,88 @@ void control_init(struct control *c)
 int control_open(struct master *m)
 {
     struct control *c = &m->control;
-    int n = snprintf(c->addr.un.sun_path, sizeof c->addr.un.sun_path, "%s/rpd.sock", m->run_dir);
 
-    if (n < 0 || (size_t)n >= sizeof c->addr.un.sun_path) {
+    if (!make_addr(m)) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    c->addr.un.sun_family = AF_UNIX;
-    c->addr.len = sizeof c->addr.un;
     (void)unlink(c->addr.un.sun_path); /* a dead daemon's: the directory's lock is ours */
     if (bind_listen(&c->bound, &c->addr, false, false, SOCKET_MODE) != 0)
         return -1;
     return event_add(&m->events, &c->event, c->bound.fd, EPOLLIN, on_accept);
+}
+
+/* ---- handed over ---- */
+
+bool control_adopt(struct master *m, int fd)
+{
+    struct control *c = &m->control;
+
+    if (make_addr(m) && fd >= 0) {
+        bind_adopt(&c->bound, &c->addr, fd, true);
+        if (event_add(&m->events, &c->event, fd, EPOLLIN, on_accept) == 0)
+            return true;
+    }
+    log_error("the control socket cannot be taken over");
+    return false;
+}
+
+void client_adopt(struct master *m, int fd, struct slice words)
+{
+    struct client *c = fd >= 0 ? client_new(m, fd) : NULL;
+    uint64_t is_reload = 0;
+    struct strbuf line;
+
+    if (!c)
+        return;
+    strbuf_init(&line);
+    (void)handoff_get(words, "reload", &is_reload);
+    if (handoff_get_text(words, "rest", &c->answer)) {
+        c->is_asked = c->is_answered = true;
+        event_want(&m->events, &c->event, EPOLLOUT);
+    } else if (!handoff_get_text(words, "line", &line)) {
+        c->is_asked = true;
+        deadline_cancel(&c->deadline);
+        event_want(&m->events, &c->event, 0);
+        if (is_reload)
+            reload_request(m, c);
+        else
+            list_push(&m->upgrade.waiting, &c->waiting);
+    } else if (line.n < sizeof c->line) {
+        memcpy(c->line, line.s, line.n);
+        c->n = line.n;
+    }
+    strbuf_fini(&line);
+}
+
+static bool waits_in(const struct list *waiting, const struct client *c)
+{
+    LIST_EACH(it, waiting)
+        if (it == &c->waiting)
+            return true;
+    return false;
+}
+
+static void hand_client(const struct master *m, const struct client *c, struct handing *h)
+{
+    handoff_kind(&h->text, "client");
+    handing_fd(h, "fd", c->event.fd);
+    if (c->is_answered)
+        handoff_text(&h->text, "rest", slice_of(c->answer.s + c->sent, c->answer.n - c->sent));
+    else if (!c->is_asked)
+        handoff_text(&h->text, "line", slice_of(c->line, c->n));
+    else
+        handoff_number(&h->text, "reload", waits_in(&m->reload.next, c));
+    handoff_end(&h->text);
+}
+
+void control_hand(const struct master *m, struct handing *h)
+{
+    handoff_kind(&h->text, "control");
+    handing_fd(h, "fd", m->control.bound.fd);
+    handoff_end(&h->text);
+    LIST_EACH(it, &m->control.clients)
+        hand_client(m, CONTAINER(it, struct client, list), h);
 }
 
 void control_close(struct master *m)

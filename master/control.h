@@ -13,6 +13,7 @@
 #include "master/bind.h"
 #include "master/events.h"
 
+struct handing;
 struct master;
 
 struct client {
@@ -40,6 +41,13 @@ struct control {
 void control_init(struct control *c);
 /* Binds run_dir/rpd.sock (0660); -1 with errno. The run_dir is locked by us. */
 int control_open(struct master *m);
+/* The socket of a predecessor, taken over; false with the reason logged. */
+bool control_adopt(struct master *m, int fd);
+/* A client of a predecessor, as its line in the hand-off says: it waits for how the upgrade goes,
+ * or has not said yet what it wants. */
+void client_adopt(struct master *m, int fd, struct slice words);
+/* The socket's line in a hand-off, and the clients'. */
+void control_hand(const struct master *m, struct handing *h);
 /* No more clients: the socket goes. */
 void control_close(struct master *m);
 /* Ends every client as it is, with `ok` for those that asked for the end. */

@@ -80,6 +80,8 @@ void *flight_make(const struct master *m, unsigned index)
     void *memory;
     int err;
 
+    if (m->takeover.kind == TAKEOVER_TRIAL)
+        return NULL;
     names_init(&n, m, index);
     memory = make_file(n.new.s, index);
     err = errno;

@@ -8,7 +8,8 @@
 struct master;
 
 /* run_dir/flight.N for a worker to be forked, as the memory it will write to; one that a living
- * process writes becomes flight.N.old. NULL, logged: the worker will do without. */
+ * process writes becomes flight.N.old. NULL, logged: the worker will do without; NULL
+ * for a trial's worker. */
 void *flight_make(const struct master *m, unsigned index);
 /* After the fork: the parent lets go of the memory. `pid` is the worker's, -1 when there is none
  * (the file is then removed). */

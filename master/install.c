@@ -86,14 +86,14 @@ static void take_over(struct master *m, struct generation *next, const struct lo
                         || m->generation.conf->global.max_connections
                            != next->conf->global.max_connections;
 
-    listen_commit(&m->listen, next->conf, next->number);
+    listen_commit(&m->listen, next->conf, next->number, m->takeover.kind != TAKEOVER_TRIAL);
     logs_use(logs);
     logs_fini(&m->logs);
     m->logs = *logs;
     generation_fini(&m->generation);
     m->generation = *next;
     generation_init(next);
-    m->nworkers = m->generation.conf->global.workers;
+    m->nworkers = m->takeover.kind == TAKEOVER_TRIAL ? 1 : m->generation.conf->global.workers;
     stat_set(&m->stats->generation, m->generation.number);
     stat_set(&m->stats->workers, m->nworkers);
     if (is_new_limit)

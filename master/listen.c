@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/core/stats.h"
 #include "master/bind.h"
+#include "master/handing.h"
 
 #define RETRY_MS 50
 #define UNIX_MODE 0666 /* anyone who reaches the directory may connect, as with a port */
@@ -56,6 +57,15 @@ void listen_fini(struct listen_table *t)
     listen_abort(t);
     LIST_EACH(it, &t->sockets)
         drop(of(it));
+}
+
+void listen_leave(struct listen_table *t)
+{
+    listen_abort(t);
+    LIST_EACH(it, &t->sockets) {
+        bind_adopt(&of(it)->bound, &of(it)->addr, of(it)->bound.fd, false);
+        drop(of(it));
+    }
 }
 
 /* ---- which worker has it ---- */
@@ -194,7 +204,7 @@ void listen_prune(struct listen_table *t, uint64_t acknowledged)
     }
 }
 
-/* ---- binding ---- */
+/* ---- handed over ---- */
 
 static struct listen_socket *find(const struct list *l, const char *key, unsigned slot)
 {
@@ -206,6 +216,45 @@ static struct listen_socket *find(const struct list *l, const char *key, unsigne
     }
     return NULL;
 }
+
+bool listen_adopt(struct listen_table *t, const char *key, unsigned slot, bool is_shared, int fd,
+                  bool is_ours)
+{
+    struct listen_socket *s;
+    struct slice name;
+    struct addr addr;
+
+    if (addr_parse(slice_str(key), &addr, &name) != ADDR_OK)
+        return false;
+    if (find(&t->sockets, key, slot)) { /* several workers had it */
+        fd_close(&fd);
+        return true;
+    }
+    s = xcalloc(1, sizeof *s);
+    s->addr = addr;
+    s->slot = slot;
+    s->is_shared = is_shared;
+    (void)slice_copy(s->key, sizeof s->key, slice_str(key));
+    bind_adopt(&s->bound, &addr, fd, is_ours);
+    list_push(&t->sockets, &s->list);
+    return true;
+}
+
+void listen_hand(const struct listen_table *t, struct handing *h)
+{
+    LIST_EACH(it, &t->sockets) {
+        const struct listen_socket *s = of(it);
+
+        handoff_kind(&h->text, "socket");
+        handing_fd(h, "fd", s->bound.fd);
+        handoff_number(&h->text, "slot", s->slot);
+        handoff_number(&h->text, "shared", s->is_shared);
+        handoff_text(&h->text, "key", slice_str(s->key));
+        handoff_end(&h->text);
+    }
+}
+
+/* ---- binding ---- */
 
 static bool overlaps(const struct list *l, const struct addr *a)
 {
@@ -302,11 +351,12 @@ static bool is_bound_by(const struct conf *conf, const struct addr *a)
     return false;
 }
 
-void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation)
+void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation,
+                   bool is_serving)
 {
     LIST_EACH(it, &t->fresh) {
         /* The port has others: clients are served without this one, too. */
-        if (bind_start(&of(it)->bound) != 0)
+        if (is_serving && bind_start(&of(it)->bound) != 0)
             log_error("listening on %s for worker %u", of(it)->key, of(it)->slot);
         list_remove(it);
         list_push(&t->sockets, it);

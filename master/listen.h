@@ -12,6 +12,8 @@
 
 enum listen_worker { LISTEN_GONE, LISTEN_STARTING, LISTEN_SERVING };
 
+struct handing;
+
 struct listen_table {
     struct list sockets; /* in force, or not yet closed everywhere */
     struct list fresh;   /* bound by listen_prepare, not yet taken */
@@ -21,15 +23,25 @@ struct listen_table {
 void listen_init(struct listen_table *t);
 /* Closes all and removes the files of Unix sockets. */
 void listen_fini(struct listen_table *t);
+/* The sockets, and their files, stay with others that have them. */
+void listen_leave(struct listen_table *t);
+
+/* A socket that a predecessor has bound; the fd is taken over. `is_ours`: with its file, of a Unix
+ * address. false: the key is no address. */
+bool listen_adopt(struct listen_table *t, const char *key, unsigned slot, bool is_shared, int fd,
+                  bool is_ours);
+/* The sockets' lines in a hand-off. */
+void listen_hand(const struct listen_table *t, struct handing *h);
 
 /* Binds what `conf` needs with so many workers and the table has not got: all of it, or nothing
  * and errors in the report. `wait_ms`: how long to try again when an address is in use (the
  * remains of a predecessor that was killed); blocks. */
 bool listen_prepare(struct listen_table *t, const struct conf *conf, unsigned nworkers,
                     unsigned wait_ms, struct report *report);
-/* Takes the fresh ones in; sockets whose address `conf` does not bind are unused from
- * `generation` on. */
-void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation);
+/* Takes the fresh ones in, which listen from then on unless this is a trial; sockets whose address
+ * `conf` does not bind are unused from `generation` on. */
+void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation,
+                   bool is_serving);
 /* Closes the fresh ones. */
 void listen_abort(struct listen_table *t);
 

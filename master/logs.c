@@ -91,6 +91,19 @@ void logs_report(const struct report *report)
     }
 }
 
+void logs_message(const struct master *m, struct ipc_msg *msg)
+{
+    msg->fds[msg->nfds++] = m->generation.bundle;
+    if (m->logs.error_fd >= 0) {
+        msg->flags |= IPC_HAS_LOG;
+        msg->fds[msg->nfds++] = m->logs.error_fd;
+    }
+    if (m->logs.access_fd >= 0) {
+        msg->flags |= IPC_HAS_ACCESS_LOG;
+        msg->fds[msg->nfds++] = m->logs.access_fd;
+    }
+}
+
 bool logs_reopen(struct master *m, struct strbuf *why)
 {
     struct report report;
@@ -105,6 +118,7 @@ bool logs_reopen(struct master *m, struct strbuf *why)
         m->logs = fresh;
         m->logs_number++;
         supervise_settle(m);
+        retirees_reopen(m);
         log_notice("logs reopened");
     } else {
         logs_report(&report);

@@ -10,6 +10,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/conf.h"
 #include "master/master.h"
+#include "master/program.h"
 #include "master/start.h"
 
 #define DEFAULT_FILE "/etc/rpd/rpd.ini"
@@ -110,6 +111,7 @@ int main(int argc, char **argv)
 {
     struct options o = { .file = DEFAULT_FILE };
     struct master *m;
+    char *program;
     int status;
 
     if (!fill_standard_fds())
@@ -122,7 +124,9 @@ int main(int argc, char **argv)
     if (o.is_check)
         return start_check(o.file);
     m = xcalloc(1, sizeof *m);
-    status = start_run(m, o.file, o.is_background);
+    program = program_path(argv[0]);
+    status = start_run(m, program, o.file, o.is_background);
+    free(program);
     free(m);
     return status;
 }

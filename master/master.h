@@ -16,7 +16,11 @@
 #include "master/pidfile.h"
 #include "master/reader.h"
 #include "master/reload.h"
+#include "master/retiree.h"
+#include "master/slots.h"
 #include "master/stop.h"
+#include "master/takeover.h"
+#include "master/upgrade.h"
 #include "master/worker.h"
 
 enum master_phase {
@@ -34,8 +38,10 @@ struct master {
     pid_t pid;
 
     /* What does not change for the process's life. */
-    const char *file;       /* of the configuration, as named */
+    char *program;          /* its path, by which an upgrade finds its successor */
+    char *file;             /* of the configuration, as named */
     bool is_background;
+    bool is_after_crash;    /* the master before this one was killed */
     char *run_dir;
     struct kept kept;
     char *user, *group;     /* that workers become; NULL: they stay what the master is */
@@ -55,6 +61,10 @@ struct master {
     struct reload reload;
     struct control control;
     struct stop stop;
+    struct slots slots;             /* of the segment */
+    struct retirees retirees;
+    struct upgrade upgrade;
+    struct takeover takeover;
 };
 
 #endif

@@ -54,14 +54,26 @@ static enum pidfile_result write_pid(int fd)
     return is_left ? PIDFILE_HELD_AFTER_CRASH : PIDFILE_HELD;
 }
 
-enum pidfile_result pidfile_take(struct pidfile *p, const char *run_dir, pid_t *holder)
+static char *path_in(const char *run_dir)
 {
     struct strbuf path;
-    int fd, r;
 
     strbuf_init(&path);
     strbuf_printf(&path, "%s/rpd.pid", run_dir);
-    p->path = strbuf_take(&path);
+    return strbuf_take(&path);
+}
+
+void pidfile_adopt(struct pidfile *p, const char *run_dir, int fd)
+{
+    p->fd = fd;
+    p->path = path_in(run_dir);
+}
+
+enum pidfile_result pidfile_take(struct pidfile *p, const char *run_dir, pid_t *holder)
+{
+    int fd, r;
+
+    p->path = path_in(run_dir);
     for (;;) {
         fd = open(p->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (fd < 0)
@@ -77,6 +89,11 @@ enum pidfile_result pidfile_take(struct pidfile *p, const char *run_dir, pid_t *
         if (r == 0 && *holder != 0)
             return PIDFILE_TAKEN;
     }
+}
+
+void pidfile_leave(struct pidfile *p)
+{
+    fd_close(&p->fd);
 }
 
 void pidfile_fini(struct pidfile *p)

@@ -20,6 +20,10 @@ enum pidfile_result {
 void pidfile_init(struct pidfile *p);
 /* Locks it and writes this process's pid. The lock is not inherited by children. */
 enum pidfile_result pidfile_take(struct pidfile *p, const char *run_dir, pid_t *holder);
+/* The same process has it locked already, by `fd`, which is taken over. */
+void pidfile_adopt(struct pidfile *p, const char *run_dir, int fd);
+/* Gives the lock up; the file stays. */
+void pidfile_leave(struct pidfile *p);
 /* Removes the file and gives the lock up. */
 void pidfile_fini(struct pidfile *p);
 

@@ -34,8 +34,9 @@ static void start_next(struct master *m)
 {
     struct reload *r = &m->reload;
 
+    upgrade_progress(m);
     if (!r->is_wanted || r->phase != RELOAD_IDLE || m->reader.pid != 0
-        || m->phase != MASTER_SERVING)
+        || m->phase != MASTER_SERVING || upgrade_is_busy(&m->upgrade))
         return;
     r->is_wanted = false;
     LIST_EACH(it, &r->next) {
@@ -204,10 +205,15 @@ static void on_resolve(struct deadline *d)
 {
     struct master *m = CONTAINER(d, struct master, reload.resolve);
 
-    if (m->reload.phase == RELOAD_IDLE && m->reader.pid == 0)
+    if (reload_is_idle(m) && !upgrade_is_busy(&m->upgrade))
         begin(m, READER_RESOLVE);
     else
         deadline_set(&m->events, d, RESOLVE_MS);
+}
+
+bool reload_is_idle(const struct master *m)
+{
+    return m->reload.phase == RELOAD_IDLE && m->reader.pid == 0;
 }
 
 void reload_init(struct master *m)

@@ -37,6 +37,8 @@ void reload_fini(struct master *m);
 void reload_request(struct master *m, struct client *client);
 /* The start is done: from now on requests are served. */
 void reload_allow(struct master *m);
+/* None is under way. */
+bool reload_is_idle(const struct master *m);
 /* No more: whoever waits is told that rpd stops. */
 void reload_stop(struct master *m);
 

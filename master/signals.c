@@ -24,8 +24,7 @@ static void on_hup(struct master *m)
 
 static void on_upgrade(struct master *m)
 {
-    (void)m;
-    log_warnx("binary upgrade is not supported yet");
+    upgrade_request(m, NULL);
 }
 
 static void on_stop(struct master *m)

@@ -3,6 +3,7 @@
 #include "master/start.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +14,14 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/proctitle.h"
+#include "common/base/fd.h"
 #include "common/core/bundle.h"
 #include "master/flight.h"
 #include "master/identity.h"
 #include "master/install.h"
 #include "master/master.h"
 #include "master/notify.h"
+#include "master/segments.h"
 #include "master/signals.h"
 #include "master/supervise.h"
 
@@ -73,20 +76,33 @@ int start_check(const char *file)
     return status;
 }
 
-/* The first generation, with all findings said. */
-static bool read_first(struct master *m, struct generation *first)
+static void keep_identity(struct master *m, const struct identity *id)
+{
+    m->user = id->user;
+    m->group = id->group;
+}
+
+/* The process was given back: what was in force before is again, whatever the files say now. */
+static bool read_again(struct master *m, struct generation *first, struct report *report)
+{
+    int bundle = fcntl(m->takeover.bundle, F_DUPFD_CLOEXEC, 3);
+    struct identity id;
+
+    if (bundle < 0 || !generation_open(first, bundle, report))
+        return false;
+    identity_choose(&id, &first->text, first->conf, report);
+    keep_identity(m, &id);
+    return report->errors == 0;
+}
+
+/* The first generation. */
+static bool read_first(struct master *m, struct generation *first, struct report *report)
 {
     struct identity id;
-    struct report report;
 
-    generation_init(first);
     first->number = 1;
-    report_init(&report);
-    first->conf = load(m->file, &first->text, &id, &report);
-    say_report(m->daemon.terminal, &report);
-    report_fini(&report);
-    m->user = id.user;
-    m->group = id.group;
+    first->conf = load(m->file, &first->text, &id, report);
+    keep_identity(m, &id);
     if (!first->conf)
         return false;
     first->bundle = bundle_seal(&first->text, first->number);
@@ -138,25 +154,43 @@ static char *segment_path(const struct master *m)
     struct strbuf path;
 
     strbuf_init(&path);
-    strbuf_printf(&path, "%s/stats", m->run_dir);
+    strbuf_printf(&path, "%s/stats%s", m->run_dir,
+                  m->takeover.kind == TAKEOVER_TRIAL ? ".trial" : "");
     return strbuf_take(&path);
 }
 
-static bool make_segment(struct master *m)
+bool master_make_segment(struct master *m)
 {
     char *path = segment_path(m);
 
-    m->segment = segment_create(path);
+    m->segment = segment_prepare(path);
     if (!m->segment)
         log_error("%s", path);
     free(path);
-    if (!m->segment)
-        return false;
-    m->stats = STATS_SHARED(m->segment, rpd, "rpd");
+    if (m->segment)
+        m->stats = STATS_SHARED(m->segment, rpd, "rpd");
+    return m->segment != NULL;
+}
+
+bool master_publish_segment(struct master *m)
+{
+    char *path = segment_path(m);
+    int r = segment_publish(path);
+
+    if (r != 0)
+        log_error("%s", path);
+    else if (m->takeover.kind == TAKEOVER_TRIAL)
+        (void)unlink(path); /* nobody is to read it */
+    free(path);
+    return r == 0;
+}
+
+void master_sign_segment(struct master *m)
+{
     (void)slice_copy(m->stats->version, sizeof m->stats->version, SLICE(RPD_VERSION));
-    stat_set(&m->stats->started, clock_wall_us());
+    if (stat_get(&m->stats->started) == 0)
+        stat_set(&m->stats->started, clock_wall_us());
     stat_set(&m->stats->pid, (uint64_t)m->pid);
-    return true;
 }
 
 static void on_timeout(struct deadline *d)
@@ -166,8 +200,9 @@ static void on_timeout(struct deadline *d)
 
 static void init(struct master *m, const char *file, bool is_background)
 {
-    m->file = file;
+    m->file = xstrdup(file);
     m->is_background = is_background;
+    m->pid = getpid();
     m->phase = MASTER_STARTING;
     list_init(&m->events.deadlines);
     m->events.epoll = -1;
@@ -182,33 +217,55 @@ static void init(struct master *m, const char *file, bool is_background)
     reload_init(m);
     control_init(&m->control);
     stop_init(&m->stop);
+    upgrade_init(m);
+    retirees_init(m);
     for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
         worker_init(&m->workers[i], m, i);
 }
 
+/* What every start needs first. */
+static bool prepare_process(struct master *m)
+{
+    raise_descriptors();
+    if (events_init(&m->events) == 0 && signals_init(m) == 0)
+        return true;
+    log_error("start");
+    return false;
+}
+
 /* Everything that must be there before the first worker is. */
-static bool prepare(struct master *m, const struct conf *conf, bool *is_after_crash)
+static bool prepare(struct master *m, const struct conf *conf)
 {
     int r;
 
     kept_init(&m->kept, conf);
     m->run_dir = xstrdup(conf->global.run_dir);
-    m->pid = getpid();
     r = take_run_dir(m);
-    *is_after_crash = r == 1;
-    if (r < 0)
+    m->is_after_crash = r == 1;
+    if (r < 0 || !prepare_process(m))
         return false;
-    raise_descriptors();
-    if (events_init(&m->events) != 0 || signals_init(m) != 0) {
-        log_error("start");
-        return false;
-    }
     if (control_open(m) != 0) {
         log_error("control socket %s/rpd.sock", m->run_dir);
         return false;
     }
     flight_sweep(m);
-    return make_segment(m);
+    if (m->is_after_crash)
+        return takeover_find_orphans(m);
+    segments_forget(m);
+    if (!master_make_segment(m))
+        return false;
+    master_sign_segment(m);
+    return master_publish_segment(m);
+}
+
+/* The same where a predecessor had it all: the run_dir is its own. */
+static void prepare_taken(struct master *m, struct conf *conf, struct report *report)
+{
+    struct conf as_it_is = *conf;
+
+    as_it_is.global.run_dir = m->run_dir;
+    kept_init(&m->kept, &as_it_is);
+    kept_restore(&m->kept, conf, report);
 }
 
 /* In the background nothing comes back to a terminal. */
@@ -226,17 +283,52 @@ static bool leave_terminal(struct master *m, const struct conf *conf)
     return false;
 }
 
+/* Puts the first generation in force, which is the predecessor's next. */
+static bool begin(struct master *m, unsigned wait_ms, struct generation *first,
+                  struct report *report)
+{
+    if (m->generation.number == 0)
+        return install(m, first, wait_ms, report);
+    first->number = m->generation.number + 1;
+    fd_close(&first->bundle);
+    first->bundle = bundle_seal(&first->text, first->number);
+    if (first->bundle >= 0)
+        return install(m, first, wait_ms, report);
+    report_error(report, "the configuration cannot be handed to workers: %s", strerror(errno));
+    return false;
+}
+
+static bool start_fresh(struct master *m, struct generation *first, struct report *report)
+{
+    return read_first(m, first, report) && prepare(m, first->conf)
+           && leave_terminal(m, first->conf)
+           && begin(m, m->is_after_crash ? CRASH_WAIT_MS : 0, first, report);
+}
+
+static bool start_taken(struct master *m, struct generation *first, struct report *report)
+{
+    bool is_given_back = m->takeover.failed.n > 0;
+
+    if (!prepare_process(m) || !takeover_adopt(m)
+        || !(is_given_back ? read_again : read_first)(m, first, report))
+        return false;
+    prepare_taken(m, first->conf, report);
+    return begin(m, 0, first, report);
+}
+
 static bool start(struct master *m)
 {
     struct generation first;
     struct report report;
-    bool is_done, is_after_crash;
+    bool is_done;
 
+    generation_init(&first);
     report_init(&report);
-    is_done = read_first(m, &first) && prepare(m, first.conf, &is_after_crash)
-              && leave_terminal(m, first.conf)
-              && install(m, &first, is_after_crash ? CRASH_WAIT_MS : 0, &report);
+    is_done = m->takeover.kind == TAKEOVER_NONE ? start_fresh(m, &first, &report)
+                                                : start_taken(m, &first, &report);
     say_report(m->daemon.terminal, &report);
+    if (!is_done)
+        strbuf_add(&m->takeover.why, strbuf_slice(&report.text));
     report_fini(&report);
     generation_fini(&first);
     return is_done;
@@ -244,16 +336,31 @@ static bool start(struct master *m)
 
 /* ---- ready, or not ---- */
 
+/* It would do. Nothing was taken, and nothing is left behind. */
+static void trial_passed(struct master *m)
+{
+    const char c = TAKEOVER_READY;
+
+    if (fd_write_all(m->takeover.status, &c, 1) != 0)
+        m->exit_status = EXIT_FAILURE;
+    stop_own(m);
+}
+
 void start_progress(struct master *m)
 {
     if (m->phase != MASTER_STARTING || !supervise_is_settled(m))
         return;
     deadline_cancel(&m->start_deadline);
+    if (m->takeover.kind == TAKEOVER_TRIAL) {
+        trial_passed(m);
+        return;
+    }
     m->phase = MASTER_SERVING;
     log_notice("rpd %s ready: %u worker%s, generation %llu", RPD_VERSION, m->nworkers,
                m->nworkers == 1 ? "" : "s", (unsigned long long)m->generation.number);
     daemon_report(&m->daemon, EXIT_SUCCESS);
     notify_ready(m->pid);
+    takeover_done(m);
     reload_allow(m);
 }
 
@@ -263,17 +370,31 @@ void start_failed(struct master *m, const char *why)
         return;
     say(m, why);
     m->exit_status = EXIT_FAILURE;
-    stop_now(m, NULL);
+    if (m->takeover.kind == TAKEOVER_UPGRADE && m->takeover.previous >= 0) {
+        strbuf_adds(&m->takeover.why, why);
+        m->phase = MASTER_STOPPING;
+        m->stop.is_done = true; /* our own workers are handed over with the rest */
+    } else if (m->takeover.kind != TAKEOVER_NONE)
+        stop_own(m);
+    else
+        stop_now(m, NULL);
 }
 
 /* ---- the end ---- */
+
+/* What was taken over, or was to be, is others' as well: it stays where the next one looks. */
+static bool is_others_too(const struct master *m)
+{
+    return m->exit_status != EXIT_SUCCESS
+           && (m->takeover.kind != TAKEOVER_NONE || m->is_after_crash);
+}
 
 /* Counts outlive the daemon; those of a start that failed mean nothing. */
 static void leave_segment(struct master *m)
 {
     char *path;
 
-    if (m->segment && m->exit_status != EXIT_SUCCESS) {
+    if (m->segment && m->exit_status != EXIT_SUCCESS && !is_others_too(m)) {
         path = segment_path(m);
         (void)unlink(path);
         free(path);
@@ -284,37 +405,62 @@ static void leave_segment(struct master *m)
 static void finish(struct master *m)
 {
     /* Whoever waits for the end sees it once there is nothing left to meet. */
-    listen_fini(&m->listen);
+    if (is_others_too(m)) {
+        listen_leave(&m->listen);
+        pidfile_leave(&m->pidfile); /* by it the next one knows that there is something to find */
+    } else
+        listen_fini(&m->listen);
     control_close(m);
     pidfile_fini(&m->pidfile);
     control_fini(m);
     reload_fini(m);
+    retirees_fini(m);
     signals_fini(m);
     events_fini(&m->events);
     leave_segment(m);
     generation_fini(&m->generation);
     logs_fini(&m->logs);
     kept_fini(&m->kept);
+    upgrade_fini(m);
+    takeover_fini(m);
+    free(m->program);
+    free(m->file);
     free(m->run_dir);
     free(m->user);
     free(m->group);
 }
 
-int start_run(struct master *m, const char *file, bool is_background)
+static void run(struct master *m)
+{
+    deadline_set(&m->events, &m->start_deadline, START_TIMEOUT_MS);
+    supervise_reap(m); /* who ended during an exec */
+    while (!m->stop.is_done)
+        events_step(&m->events);
+}
+
+int start_run(struct master *m, const char *program, const char *file, bool is_background)
 {
     init(m, file, is_background);
-    if (is_background && daemon_fork(&m->daemon) != 0) {
+    m->program = xstrdup(program);
+    if (!takeover_begin(m)) {
+        m->exit_status = EXIT_FAILURE;
+        finish(m);
+        return m->exit_status;
+    }
+    if (is_background && m->takeover.kind == TAKEOVER_NONE && daemon_fork(&m->daemon) != 0) {
         log_error("background");
         return EXIT_FAILURE;
     }
+    m->pid = getpid();
     proctitle_set("rpd: master (%s)", file);
-    if (start(m)) {
-        deadline_set(&m->events, &m->start_deadline, START_TIMEOUT_MS);
-        while (!m->stop.is_done)
-            events_step(&m->events);
-        log_notice("stopped");
-    } else
+    if (start(m))
+        run(m);
+    else
         m->exit_status = EXIT_FAILURE;
+    if (m->exit_status != EXIT_SUCCESS)
+        takeover_give_back(m);
+    if (m->exit_status == EXIT_SUCCESS && m->takeover.kind != TAKEOVER_TRIAL)
+        log_notice("stopped");
     daemon_report(&m->daemon, m->phase == MASTER_SERVING ? m->exit_status : EXIT_FAILURE);
     finish(m);
     return m->exit_status;

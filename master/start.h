@@ -6,10 +6,17 @@
 
 struct master;
 
-/* The master's whole life; returns its exit status. `m` is zeroed. */
-int start_run(struct master *m, const char *file, bool is_background);
+/* The master's whole life; returns its exit status. `m` is zeroed; `program` is the path by which
+ * an upgrade finds its successor. */
+int start_run(struct master *m, const char *program, const char *file, bool is_background);
 /* `rpd -t`: what start-up checks, and nothing bound or written. Returns the exit status. */
 int start_check(const char *file);
+
+/* A new segment, without counts, and where readers find it; false with the reason logged. */
+bool master_make_segment(struct master *m);
+bool master_publish_segment(struct master *m);
+/* It is this process's: version, pid, and since when unless that was carried over. */
+void master_sign_segment(struct master *m);
 
 /* A worker has become ready. */
 void start_progress(struct master *m);

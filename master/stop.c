@@ -11,12 +11,19 @@
 void stop_init(struct stop *s)
 {
     list_init(&s->waiting);
-    s->is_done = false;
+    s->is_done = s->leaves_others = false;
 }
 
 static bool is_ending(const struct master *m)
 {
     return m->phase == MASTER_RETIRING || m->phase == MASTER_STOPPING;
+}
+
+static void forget_waiting(struct master *m)
+{
+    for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
+        if (m->workers[i].phase == PHASE_WAITING)
+            worker_gone(&m->workers[i]);
 }
 
 static void enter(struct master *m, enum master_phase phase, const char *what)
@@ -26,9 +33,29 @@ static void enter(struct master *m, enum master_phase phase, const char *what)
     m->phase = phase;
     log_notice("%s", what);
     reload_stop(m);
-    for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
-        if (m->workers[i].phase == PHASE_WAITING)
-            worker_gone(&m->workers[i]);
+    upgrade_stop(m);
+    forget_waiting(m);
+}
+
+static void stop_workers(struct master *m, bool is_again)
+{
+    for (unsigned i = 0; i < STATS_WORKERS_MAX; i++) {
+        if (!worker_is_alive(&m->workers[i]))
+            continue;
+        if (is_again)
+            worker_kill(&m->workers[i]);
+        else
+            worker_stop(&m->workers[i], STOP_MS);
+    }
+}
+
+void stop_own(struct master *m)
+{
+    m->phase = MASTER_STOPPING;
+    m->stop.leaves_others = true;
+    forget_waiting(m);
+    stop_workers(m, false);
+    stop_progress(m);
 }
 
 void stop_now(struct master *m, struct client *client)
@@ -41,14 +68,11 @@ void stop_now(struct master *m, struct client *client)
         enter(m, MASTER_STOPPING, "stopping");
     else if (!is_again)
         return;
-    for (unsigned i = 0; i < STATS_WORKERS_MAX; i++) {
-        if (!worker_is_alive(&m->workers[i]))
-            continue;
-        if (is_again)
-            worker_kill(&m->workers[i]);
-        else
-            worker_stop(&m->workers[i], STOP_MS);
-    }
+    stop_workers(m, is_again);
+    if (is_again)
+        retirees_kill(m);
+    else
+        retirees_stop(m, STOP_MS);
     stop_progress(m);
 }
 
@@ -70,11 +94,13 @@ void stop_gently(struct master *m, struct client *client)
     for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
         if (worker_is_alive(&m->workers[i]) && !m->workers[i].is_killed)
             worker_retire(&m->workers[i], patience_ms);
+    retirees_retire(m);
     stop_progress(m);
 }
 
 void stop_progress(struct master *m)
 {
-    if (is_ending(m) && !supervise_any_alive(m) && m->reader.pid == 0)
+    if (is_ending(m) && !supervise_any_alive(m) && m->reader.pid == 0 && m->upgrade.pid == 0
+        && (m->stop.leaves_others || retirees_count(m) == 0))
         m->stop.is_done = true;
 }

@@ -114,7 +114,6 @@ void supervise_settle(struct master *m)
 {
     if (m->phase == MASTER_RETIRING || m->phase == MASTER_STOPPING)
         return;
-    segment_use_slots(m->segment, m->nworkers);
     for (unsigned i = 0; i < m->nworkers; i++)
         if (m->workers[i].phase == PHASE_NONE) /* nobody need take its sockets meanwhile */
             listen_worker(&m->listen, i, LISTEN_STARTING);
@@ -163,7 +162,7 @@ void supervise_failed(struct worker *w, uint64_t generation, struct slice why)
 
 /* ---- what happens to them ---- */
 
-static void describe_end(int status, char *text, size_t size)
+void supervise_describe_end(int status, char *text, size_t size)
 {
     char name[32];
 
@@ -216,9 +215,9 @@ static void worker_exited(struct worker *w, int status)
     was_told = w->phase == PHASE_LEAVING;
     is_well = was_told && (w->is_killed || status == 0);
     worker_gone(w);
-    segment_worker_died(m->segment, w->index);
+    segment_worker_died(m->segment, w->slot);
     listen_worker_gone(&m->listen, w->index);
-    describe_end(status, how, sizeof how);
+    supervise_describe_end(status, how, sizeof how);
     if (is_well)
         log_info("%s (pid %d) ended: %s", w->name, (int)pid, how);
     else
@@ -240,7 +239,8 @@ void supervise_reap(struct master *m)
     int status;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (reader_exited(m, pid, status))
+        if (reader_exited(m, pid, status) || upgrade_exited(m, pid, status)
+            || retiree_exited(m, pid, status))
             continue;
         for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
             if (m->workers[i].pid == pid) {

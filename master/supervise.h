@@ -12,6 +12,8 @@
 void supervise_settle(struct master *m);
 /* SIGCHLD: reaps every child that ended. */
 void supervise_reap(struct master *m);
+/* In words, what waitpid(2) says of an end. */
+void supervise_describe_end(int status, char *text, size_t size);
 /* The worker has taken the generation, or refused it. */
 void supervise_ready(struct worker *w, uint64_t generation);
 void supervise_failed(struct worker *w, uint64_t generation, struct slice why);

@@ -16,6 +16,7 @@
 #include "common/core/ipc.h"
 #include "common/core/role.h"
 #include "master/flight.h"
+#include "master/heir.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/master.h"
@@ -32,7 +33,7 @@ static void on_kill(struct deadline *d);
 
 void worker_init(struct worker *w, struct master *m, unsigned index)
 {
-    *w = (struct worker){ .master = m, .index = index, .phase = PHASE_NONE };
+    *w = (struct worker){ .master = m, .index = index, .slot = SLOT_NONE, .phase = PHASE_NONE };
     (void)snprintf(w->name, sizeof w->name, "worker %u", index);
     event_init(&w->channel);
     deadline_init(&w->retry, on_retry);
@@ -45,11 +46,13 @@ void worker_init(struct worker *w, struct master *m, unsigned index)
 static void child(const struct worker *w, int channel, void *flight)
 {
     const struct master *m = w->master;
+    const int kept[] = { channel, segment_fd(m->segment) };
     const struct role_args args = {
         .channel = channel,
         .segment = m->segment,
         .flight = flight,
-        .slot = w->index,
+        .index = w->index,
+        .slot = w->slot,
         .user = m->user,
         .group = m->group,
     };
@@ -58,11 +61,26 @@ static void child(const struct worker *w, int channel, void *flight)
     (void)setpgid(0, 0); /* Ctrl-C is the master's, which then stops its workers in order */
     proctitle_set("rpd: %s", w->name);
     logs_child(&m->logs, w->name);
-    fd_close_from(3, &channel, 1);
+    fd_close_from(3, kept, 2);
     signals_reset();
     status = worker_main(&args);
     mem_check_leaks();
     _exit(status);
+}
+
+/* By which the next master finds it, should this one be killed. Where that cannot be, it retires
+ * then. */
+static void give_heir_socket(struct worker *w)
+{
+    struct master *m = w->master;
+    struct ipc_msg msg = { .type = IPC_HEIR, .nfds = 1 };
+
+    if (m->takeover.kind == TAKEOVER_TRIAL)
+        return;
+    msg.fds[0] = heir_open(m->run_dir, w->pid);
+    if (msg.fds[0] < 0 || ipc_send(w->channel.fd, &msg) != 0)
+        log_warn("%s will not outlive this master", w->name);
+    ipc_close_fds(&msg);
 }
 
 int worker_spawn(struct worker *w)
@@ -73,6 +91,10 @@ int worker_spawn(struct worker *w)
     void *flight;
 
     assert(w->pid == 0);
+    if (w->slot == SLOT_NONE && (w->slot = slots_take(&m->slots, m->segment)) == SLOT_NONE) {
+        errno = ENOSPC;
+        return -1;
+    }
     if (ipc_pair(pair) != 0)
         return -1;
     flight = flight_make(m, w->index);
@@ -93,6 +115,7 @@ int worker_spawn(struct worker *w)
     w->sent = w->acknowledged = 0;
     w->is_retire_due = w->is_stop_due = w->is_killed = w->has_refused = false;
     listen_worker(&m->listen, w->index, LISTEN_STARTING);
+    give_heir_socket(w);
     worker_sync(w);
     return 0;
 }
@@ -100,19 +123,6 @@ int worker_spawn(struct worker *w)
 /* ---- what it is told ---- */
 
 enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_LISTEN, DUE_UNLISTEN, DUE_GENERATION, DUE_LOGS };
-
-static void add_logs(const struct master *m, struct ipc_msg *msg)
-{
-    msg->fds[msg->nfds++] = m->generation.bundle;
-    if (m->logs.error_fd >= 0) {
-        msg->flags |= IPC_HAS_LOG;
-        msg->fds[msg->nfds++] = m->logs.error_fd;
-    }
-    if (m->logs.access_fd >= 0) {
-        msg->flags |= IPC_HAS_ACCESS_LOG;
-        msg->fds[msg->nfds++] = m->logs.access_fd;
-    }
-}
 
 /* The next message the worker should get. */
 static enum due next_due(const struct worker *w, struct ipc_msg *msg)
@@ -131,19 +141,21 @@ static enum due next_due(const struct worker *w, struct ipc_msg *msg)
     }
     if (w->phase == PHASE_LEAVING)
         return DUE_NOTHING;
-    if (listen_batch(&m->listen, w->index, m->nworkers, msg))
+    /* In a trial nobody is served. */
+    if (m->takeover.kind != TAKEOVER_TRIAL
+        && listen_batch(&m->listen, w->index, m->nworkers, msg))
         return DUE_LISTEN;
     if (listen_surplus(&m->listen, w->index, m->nworkers, msg))
         return DUE_UNLISTEN;
     if (w->sent < m->generation.number) {
         msg->type = IPC_GENERATION;
         msg->number = m->generation.number;
-        add_logs(m, msg);
+        logs_message(m, msg);
         return DUE_GENERATION;
     }
     if (w->logs_sent < m->logs_number) {
         msg->type = IPC_LOGS;
-        add_logs(m, msg);
+        logs_message(m, msg);
         return DUE_LOGS;
     }
     return DUE_NOTHING;
@@ -300,6 +312,8 @@ void worker_gone(struct worker *w)
     close_channel(w);
     deadline_cancel(&w->start);
     deadline_cancel(&w->kill);
+    if (w->pid > 0)
+        heir_remove(w->master->run_dir, w->pid);
     w->pid = 0;
     w->phase = PHASE_NONE;
 }

@@ -26,6 +26,7 @@ enum worker_phase {
 struct worker {
     struct master *master;
     unsigned index;
+    unsigned slot;         /* of the statistics; SLOT_NONE: none yet */
     char name[16]; /* "worker 3" */
     enum worker_phase phase;
     pid_t pid;             /* 0: no process */

@@ -9,14 +9,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "common/base/backtrace.h"
 #include "common/base/fd.h"
 #include "common/base/proctitle.h"
 #include "common/core/bundle.h"
 #include "common/core/ipc.h"
-#include "worker/proxy/proxy.h"
+#include "worker/self.h"
 
 #define TICK_US 1000000
 #define RETIRE_CHECK_US 20000
@@ -28,33 +30,6 @@
 /* However idle it is. */
 #define BUFS_KEPT 16
 #define BLOCKS_KEPT 16
-
-/* A listening socket; it has an acceptor while some listener binds its address. */
-struct socket {
-    struct list link;
-    struct acceptor acceptor;
-    char key[128];
-    uint32_t slot;
-    int fd;                  /* until the acceptor has it */
-    struct listener *listener;
-};
-
-struct worker {
-    struct proxy proxy;
-    struct watch channel;
-    int channel_fd;
-    unsigned slot;
-    struct segment *segment;
-    struct list sockets;
-    struct list listeners;
-    struct timer tick, retire_check;
-    uint64_t retire_from_us, retire_at_us;
-    bool closes_idle;        /* while it retires */
-    uint64_t cpu_before_us;  /* of this slot's earlier workers */
-    int log_fd;              /* error log from the master, -1: descriptor 2 */
-    struct ipc_msg msg;      /* too large for the stack */
-    char name[24];           /* for the log */
-};
 
 /* ---- sockets and listeners ---- */
 
@@ -140,6 +115,7 @@ static void socket_add(struct worker *w, const struct ipc_listen *what, int fd)
     s = xcalloc(1, sizeof *s);
     slice_copy(s->key, sizeof s->key, slice_str(what->key));
     s->slot = what->slot;
+    s->is_shared = what->is_shared != 0;
     s->fd = fd;
     list_push(&w->sockets, &s->link);
     conf = g ? bound_by(g->conf, s->key) : NULL;
@@ -245,7 +221,7 @@ static void open_logs(struct worker *w, const struct conf_global *g, struct ipc_
     access_log_open(&w->proxy.log, conf_log_target(g->access_log), fd);
 }
 
-static void answer(struct worker *w, enum ipc_type type, uint64_t number, struct slice text)
+void self_answer(struct worker *w, enum ipc_type type, uint64_t number, struct slice text)
 {
     struct ipc_msg *m = &w->msg;
 
@@ -275,18 +251,21 @@ static void on_generation(struct worker *w, struct ipc_msg *msg)
     if (g) {
         apply_global(w, &g->conf->global);
         open_logs(w, &g->conf->global, msg, 1);
+        fd_close(&w->bundle);
+        w->bundle = msg->fds[0];
+        msg->fds[0] = -1;
         ipc_close_fds(msg);
         swap(w, g);
         stat_set(&w->proxy.stats->generation, number);
         stat_set(&w->proxy.stats->state, WORKER_RUNNING);
         flight_event(&w->proxy.recorder.flight, "generation %llu taken",
                      (unsigned long long)number);
-        answer(w, IPC_READY, number, SLICE_NONE);
+        self_answer(w, IPC_READY, number, SLICE_NONE);
     } else {
         ipc_close_fds(msg);
         flight_event(&w->proxy.recorder.flight, "generation %llu refused",
                      (unsigned long long)number);
-        answer(w, IPC_FAILED, number, strbuf_slice(&report.text));
+        self_answer(w, IPC_FAILED, number, strbuf_slice(&report.text));
     }
     report_fini(&report);
 }
@@ -329,9 +308,7 @@ static void on_retire_check(struct timer *t)
     }
 }
 
-/* An idle client's next request may be on its way: it is answered, and told that it was the last.
- * When all of rpd goes (closes_idle), nobody waits for that. */
-static void retire(struct worker *w, uint64_t within_ms, bool closes_idle)
+void self_retire(struct worker *w, uint64_t within_ms, bool closes_idle)
 {
     struct proxy *p = &w->proxy;
 
@@ -350,7 +327,7 @@ static void retire(struct worker *w, uint64_t within_ms, bool closes_idle)
     timer_set(&p->loop.timers, &w->retire_check, p->loop.now_us, 0);
 }
 
-static void stop(struct worker *w)
+void self_stop(struct worker *w)
 {
     flight_event(&w->proxy.recorder.flight, "told to stop");
     accept_no_more(w);
@@ -392,14 +369,22 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
             open_logs(w, &w->proxy.generation->conf->global, msg, 1);
         break;
     case IPC_RETIRE:
-        retire(w, msg->number, msg->flags & IPC_CLOSE_IDLE);
+        self_retire(w, msg->number, msg->flags & IPC_CLOSE_IDLE);
         break;
     case IPC_STOP:
-        stop(w);
+        self_stop(w);
+        break;
+    case IPC_HEIR:
+        if (msg->nfds == 1) {
+            fd_close(&w->heir_fd);
+            w->heir_fd = msg->fds[0];
+            msg->fds[0] = -1;
+        }
         break;
     case IPC_READY:
     case IPC_FAILED:
     case IPC_CONFIG:
+    case IPC_ORPHAN:
         break;
     }
     ipc_close_fds(msg);
@@ -415,13 +400,7 @@ static void on_channel(struct watch *watch, uint32_t events)
         on_message(w, &w->msg);
     if (r < 0 && errno == EAGAIN)
         return;
-    /* Without a master nobody would replace or tell us: finish what there is. */
-    log_warnx("the master is gone: retiring");
-    fd_close(&w->channel_fd);
-    if (w->proxy.generation)
-        retire(w, w->proxy.generation->conf->global.shutdown_timeout_ms, true);
-    else
-        stop(w);
+    orphan_begin(w);
 }
 
 /* ---- start ---- */
@@ -463,9 +442,9 @@ static int drop_privileges(const struct role_args *args)
 }
 
 /* The hash has a secret of the master's start in it. */
-static void seed_request_ids(struct request_ids *ids, unsigned slot)
+static void seed_request_ids(struct request_ids *ids, unsigned index)
 {
-    uint64_t self[3] = { clock_wall_us(), (uint64_t)getpid(), slot };
+    uint64_t self[3] = { clock_wall_us(), (uint64_t)getpid(), index };
     uint64_t worker = hash_bytes(self, sizeof self);
 
     self[0] = ~self[0];
@@ -476,11 +455,13 @@ static int worker_init(struct worker *w, const struct role_args *args)
 {
     struct proxy *p = &w->proxy;
 
+    w->index = args->index;
     w->slot = args->slot;
     w->segment = args->segment;
     w->channel_fd = args->channel;
     w->channel.fn = on_channel;
-    w->log_fd = -1;
+    w->log_fd = w->heir_fd = w->bundle = -1;
+    orphan_init(w);
     list_init(&w->sockets);
     list_init(&w->listeners);
     list_init(&p->sessions);
@@ -504,7 +485,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     access_log_init(&p->log, &p->loop, &p->stats->log_dropped);
     up_init(&p->up, &p->conns, args->segment, args->slot, p->stats);
     recorder_init(p, args->flight);
-    seed_request_ids(&p->ids, args->slot);
+    seed_request_ids(&p->ids, args->index);
     timer_init(&w->tick, on_tick);
     timer_init(&w->retire_check, on_retire_check);
     timer_set(&p->loop.timers, &w->tick, p->loop.now_us, 0);
@@ -537,6 +518,8 @@ static void worker_fini(struct worker *w)
     timer_clear(&p->loop.timers, &w->retire_check);
     loop_fini(&p->loop);
     fd_close(&w->channel_fd);
+    fd_close(&w->heir_fd);
+    fd_close(&w->bundle);
     fd_close(&w->log_fd);
     stat_set(&p->stats->state, WORKER_GONE);
 }
@@ -546,8 +529,8 @@ int worker_main(const struct role_args *args)
     struct worker *w = xcalloc(1, sizeof *w);
     int status;
 
-    snprintf(w->name, sizeof w->name, "worker %u", args->slot);
-    proctitle_set("rpd: worker %u", args->slot);
+    snprintf(w->name, sizeof w->name, "worker %u", args->index);
+    proctitle_set("rpd: worker %u", args->index);
     log_process(w->name);
     backtrace_install(w->name);
     signal(SIGPIPE, SIG_IGN);

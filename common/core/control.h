@@ -1,6 +1,6 @@
-/* The control socket's words (run_dir/rpd.sock, a stream): the client sends one line, a
- * command and its arguments with tabs between, the master answers `ok\n` or `refused\n` and then text
- * until it closes. Commands: see master/command.c. */
+/* The control socket's words (run_dir/rpd.sock, a stream): the client sends one line, a command and
+ * its arguments with tabs between, the master answers `ok\n` or `refused\n` and then text until it
+ * closes. Commands: see master/command.c. */
 #ifndef RPD_CORE_CONTROL_H
 #define RPD_CORE_CONTROL_H
 

@@ -1,5 +1,6 @@
 /* Messages between the master and its children over a SOCK_SEQPACKET pair, descriptors with them.
- * One message, one packet. The same build reads both ends, so the layout is the struct's own. */
+ * One message, one packet, laid out as the struct. After an upgrade the two ends are of different
+ * builds: the struct, IPC_RETIRE, IPC_STOP, IPC_LOGS and what an orphan says stay as they are. */
 #ifndef RPD_CORE_IPC_H
 #define RPD_CORE_IPC_H
 
@@ -14,7 +15,6 @@ enum ipc_type {
     /* master -> worker */
     IPC_LISTEN,     /* `count` sockets to accept from: fds, one per struct ipc_listen in data. From
                      * then on, or from the generation on that binds the address. */
-    IPC_UNLISTEN,   /* `count` struct ipc_listen in data: another worker accepts from these now */
     IPC_GENERATION, /* number = generation; fds = bundle, then the error log's file if `flags` has
                      * IPC_HAS_LOG, then the access log's if it has IPC_HAS_ACCESS_LOG: no holes.
                      * Without IPC_HAS_LOG the error log is stderr or syslog, as the configuration
@@ -32,6 +32,14 @@ enum ipc_type {
     /* reader -> master */
     IPC_CONFIG,     /* number = errors, count = warnings; fds = text of the report, then a bundle
                      * if `flags` has IPC_HAS_BUNDLE */
+    /* master -> worker */
+    IPC_HEIR,       /* fds = a listening socket, for the master to come if this one is killed */
+    /* worker without master -> the next one: this, then what it listens on as IPC_LISTEN, then
+     * IPC_READY; from then on the channel is like any other. */
+    IPC_ORPHAN,     /* data = words as in a hand-off: index, slot, generation, told (that it is to
+                     * retire); fds = the segment it counts in, the bundle in force */
+    /* master -> worker */
+    IPC_UNLISTEN,   /* `count` struct ipc_listen in data: another worker accepts from these now */
 };
 
 #define IPC_HAS_LOG 1u

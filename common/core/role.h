@@ -9,13 +9,15 @@ struct role_args {
     int channel;            /* the child's end of its ipc pair */
     struct segment *segment; /* mapped by the master, inherited */
     void *flight;           /* its flight recorder, mapped by the master; NULL: none */
-    unsigned slot;          /* worker index, 0-based */
+    unsigned index;         /* worker index, 0-based */
+    unsigned slot;          /* of the segment: where it counts */
     const char *user, *group; /* to become, or NULL: stay (the child does it, before any message) */
 };
 
 /* Never returns to the master's code: the caller passes the result to _exit(). Called with every
- * signal at its default and unblocked, no descriptor open but 0-2 and the channel. Gets IPC_LISTEN
- * and IPC_GENERATION over the channel, runs until told to stop or the master is gone. */
+ * signal at its default and unblocked, no descriptor open but 0-2, the channel and the segment's.
+ * Gets IPC_LISTEN and IPC_GENERATION over the channel, runs until told to stop. When the master is
+ * gone it serves on, if it has a socket by which the next one finds it (IPC_HEIR), or retires. */
 int worker_main(const struct role_args *args);
 
 #endif

@@ -27,10 +27,10 @@
 #define SHARED_AT (16 * MIB)
 #define SLOTS_AT (32 * MIB)
 #define STRIDE (64 * KIB)
-#define CHUNK (STRIDE * STATS_WORKERS_MAX)
+#define CHUNK (STRIDE * STATS_SLOTS_MAX)
 #define ENTRIES_MAX ((size_t)65536)
 /* Address space reserved; where that much is not to be had, less, and fewer objects. */
-#define SEGMENT_MAX (64 * KIB * MIB)
+#define SEGMENT_MAX (128 * KIB * MIB)
 #define SEGMENT_MIN (256 * MIB)
 #define MODE 0644
 
@@ -46,7 +46,7 @@ struct segment {
     uint64_t known;
     /* The maker's alone. */
     struct segment_header *own;
-    pid_t maker; /* children inherit the struct, not the descriptor */
+    pid_t maker; /* only it closes the descriptor: other processes may have no such one */
     int fd;
     size_t size; /* of the file */
     size_t shared_end, slot_end;
@@ -124,6 +124,11 @@ void segment_close(struct segment **segp)
     errno = err;
 }
 
+int segment_fd(const struct segment *seg)
+{
+    return seg->fd;
+}
+
 /* ---- making ---- */
 
 static int grow(struct segment *seg, size_t size)
@@ -186,7 +191,7 @@ static void write_header(struct segment *seg)
     h->entry_size = sizeof(struct segment_entry);
     h->entries_max = ENTRIES_MAX;
     h->stride = STRIDE;
-    h->slots_max = STATS_WORKERS_MAX;
+    h->slots_max = STATS_SLOTS_MAX;
     h->created_us = clock_wall_us();
     seg->own = h;
     seg->head = h;
@@ -206,7 +211,7 @@ static int open_new(const char *temp)
     return fd;
 }
 
-static int segment_make(struct segment *seg, const char *temp, const char *path)
+static int segment_make(struct segment *seg, const char *temp)
 {
     seg->maker = getpid();
     seg->fd = open_new(temp);
@@ -218,17 +223,38 @@ static int segment_make(struct segment *seg, const char *temp, const char *path)
     seg->touched = xcalloc(ENTRIES_MAX, 1);
     if (segment_add(seg, STATS_rpd, "rpd") != 0 || segment_add(seg, STATS_worker, "worker") != 0)
         return -1;
-    return rename(temp, path);
+    return 0;
+}
+
+int segment_publish(const char *path)
+{
+    struct strbuf temp;
+    int r;
+
+    strbuf_init(&temp);
+    strbuf_printf(&temp, "%s.new", path);
+    r = rename(temp.s, path);
+    strbuf_fini(&temp);
+    return r;
 }
 
 struct segment *segment_create(const char *path)
+{
+    struct segment *seg = segment_prepare(path);
+
+    if (seg && segment_publish(path) != 0)
+        segment_close(&seg);
+    return seg;
+}
+
+struct segment *segment_prepare(const char *path)
 {
     struct segment *seg = segment_alloc();
     struct strbuf temp;
 
     strbuf_init(&temp);
     strbuf_printf(&temp, "%s.new", path);
-    if (segment_make(seg, temp.s, path) != 0) {
+    if (segment_make(seg, temp.s) != 0) {
         int err = errno;
 
         if (seg->fd >= 0)
@@ -365,7 +391,7 @@ void segment_worker_died(struct segment *seg, unsigned slot)
 {
     struct stats_worker *w;
 
-    assert(seg->own && slot < STATS_WORKERS_MAX);
+    assert(seg->own && slot < STATS_SLOTS_MAX);
     for (uint64_t i = 0; i < seg->own->count; i++)
         object_died(seg, entry_at(seg, i), slot);
     w = STATS_SLOT(seg, worker, "worker", slot);
@@ -384,7 +410,7 @@ static bool header_is_known(const struct segment_header *h, size_t size)
         || h->schema_offset != SCHEMA_AT || h->schema_size > DIRECTORY_AT - SCHEMA_AT
         || h->directory_offset != DIRECTORY_AT || h->entry_size != sizeof(struct segment_entry)
         || h->entries_max != ENTRIES_MAX || h->stride != STRIDE
-        || h->slots_max != STATS_WORKERS_MAX)
+        || h->slots_max != STATS_SLOTS_MAX)
         return false;
     strbuf_init(&schema);
     schema_text(&schema);
@@ -436,7 +462,7 @@ void *segment_slot(struct segment *seg, enum stats_kind kind, const char *name, 
 {
     const struct segment_entry *e;
 
-    assert(kind < STATS_KINDS && slot < STATS_WORKERS_MAX);
+    assert(kind < STATS_KINDS && slot < STATS_SLOTS_MAX);
     e = find(seg, kind, name);
     if (!e || e->slot_offset == 0)
         return NULL;
@@ -462,12 +488,12 @@ unsigned segment_slots(const struct segment *seg)
 {
     uint64_t slots = stat_get(&seg->head->slots);
 
-    return slots < STATS_WORKERS_MAX ? (unsigned)slots : STATS_WORKERS_MAX;
+    return slots < STATS_SLOTS_MAX ? (unsigned)slots : STATS_SLOTS_MAX;
 }
 
 void segment_use_slots(struct segment *seg, unsigned n)
 {
-    assert(seg->own && n <= STATS_WORKERS_MAX);
+    assert(seg->own && n <= STATS_SLOTS_MAX);
     if (n > seg->own->slots)
         stat_set(&seg->own->slots, n);
 }

@@ -4,7 +4,7 @@
  *   4 KiB      the schema text
  *   64 KiB     the directory: struct segment_entry each
  *   16 MiB     shared parts
- *   32 MiB     slot records, in chunks: a chunk holds 64 KiB for each of the 256 worker indexes,
+ *   32 MiB     slot records, in chunks: a chunk holds 64 KiB for each of the 512 slots,
  *              behind one another, and an object's records lie at the same place in each of
  *              them. So a worker's records are close together, whatever the number of workers.
  *

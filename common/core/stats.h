@@ -16,7 +16,8 @@
 #include <stdio.h>
 #include "common/base/slice.h"
 
-#define STATS_WORKERS_MAX 256 /* slots of an object */
+#define STATS_WORKERS_MAX 256 /* worker indexes */
+#define STATS_SLOTS_MAX 512   /* slots of an object: workers', and those of processes of before */
 #define STATS_TEXT_MAX 128
 #define STATS_NAME_MAX 160    /* an object's name, NUL included */
 
@@ -121,9 +122,14 @@ struct segment;
 /* The master: makes a new segment under a temporary name and renames it to `path` (0644), with
  * the objects "rpd" and "worker". NULL with errno. */
 struct segment *segment_create(const char *path);
+/* The same in two steps: under the temporary name, and the rename (0, or -1 with errno). */
+struct segment *segment_prepare(const char *path);
+int segment_publish(const char *path);
 /* rpctl: maps read-only what is there. NULL with errno: ENOENT, EPROTO when it is no segment or
  * of a layout this reader does not know. */
 struct segment *segment_open(const char *path);
+/* The maker's descriptor of it. */
+int segment_fd(const struct segment *seg);
 /* Unmaps; the file stays. */
 void segment_close(struct segment **seg);
 

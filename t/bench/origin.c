@@ -5,8 +5,8 @@
  * GET /N answers with N bytes by Content-Length, GET /chunked/N in chunks; any other method has its
  * body, by Content-Length, thrown away unread and a short 200. Connections are kept, pipelined
  * requests answered in turn. An answer is made once, head and body in one memory file: a small one
- * is written from there, a large one sent with sendfile, a slice a turn: whoever asks for little does
- * not wait here for whoever asks for much. */
+ * is written from there, a large one sent with sendfile, a slice a turn: whoever asks for little
+ * does not wait here for whoever asks for much. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

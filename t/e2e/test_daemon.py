@@ -309,6 +309,33 @@ def test_init_script_status_after_a_crash(init):
     assert init.pid() != pid
 
 
+def test_init_script_upgrades_in_place(init):
+    assert init("start").returncode == 0
+    pid = init.pid()
+    done = init("upgrade")
+    assert done.returncode == 0 and "upgraded" in done.stdout + done.stderr, done
+    assert init.pid() == pid and is_alive(pid)
+    init.s.config.write_text("[listener web]\nbnd = 1\n")
+    done = init("upgrade")
+    assert done.returncode == 1 and "did you mean 'bind'" in done.stdout + done.stderr, done
+    assert init.pid() == pid and is_alive(pid)
+
+
+@pytest.mark.parametrize("action", ["start", "stop"])
+def test_init_script_finds_workers_that_lost_their_master(init, action):
+    assert init("start").returncode == 0
+    pid = init.pid()
+    session = int(proc_fields(pid)[3])
+    os.kill(pid, signal.SIGKILL)
+    wait_gone(pid)
+    workers = session_pids(session)
+    assert len(workers) == 2
+    assert init(action).returncode == 0
+    wait_until(lambda: not any(is_alive(worker) for worker in workers), 10, "them to end")
+    if action == "start":
+        assert init.pid() != pid and init("status").returncode == 0
+
+
 @pytest.mark.parametrize("action, status", [("nonsense", 2), ("", 2)])
 def test_init_script_usage(init, action, status):
     assert init(action).returncode == status

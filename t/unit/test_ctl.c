@@ -13,7 +13,7 @@
 #include "ctl/human.h"
 #include "ctl/model.h"
 #include "ctl/output.h"
-#include "ctl/schema.h"
+#include "common/core/schema.h"
 #include "ctl/spark.h"
 #include "t/unit/unit.h"
 

@@ -663,19 +663,13 @@ START_TEST(payload_may_come_unseen)
     ck_assert(body.is_done);
     ck_assert_mem_eq(got.bytes, "seen!end", 8);
     ck_assert_uint_eq(body.total, 0x20003);
-
-    /* A chunk longer than it said. */
-    begin_chunked();
+    begin_chunked(); /* one longer than it said */
     feed(SLICE("20000\r\n"), NO_LIMIT);
     h1_body_skip(&body, 0x1ffff);
     feed(SLICE("!!\r\n"), NO_LIMIT);
     ck_assert_int_eq(got.why, END_BAD_FRAMING);
-
     begin_length(10);
-    ck_assert_uint_eq(h1_body_unseen(&body), 10);
-    h1_body_skip(&body, 4);
-    ck_assert(!body.is_done);
-    h1_body_skip(&body, 6);
+    h1_body_skip(&body, 10);
     ck_assert(body.is_done);
 }
 END_TEST

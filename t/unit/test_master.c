@@ -279,7 +279,7 @@ START_TEST(test_shared_sockets_go_to_every_worker_once)
     listen_init(&t);
     ck_assert(prepare(&t, one.conf, 3));
     ck_assert_uint_eq(batch(&t, 0, 3), 0); /* not in force yet */
-    listen_commit(&t, one.conf, 1);
+    listen_commit(&t, one.conf, 1, true);
     for (unsigned i = 0; i < 3; i++) {
         ck_assert_uint_eq(batch(&t, i, 3), 1);
         ck_assert_uint_eq(batch(&t, i, 3), 0);
@@ -325,7 +325,7 @@ START_TEST(test_sockets_change_hands)
     make(&one, ini);
     listen_init(&t);
     ck_assert(prepare(&t, one.conf, 3));
-    listen_commit(&t, one.conf, 1);
+    listen_commit(&t, one.conf, 1, true);
     for (unsigned i = 0; i < 3; i++)
         listen_worker(&t, i, LISTEN_SERVING);
     for (unsigned i = 0; i < 3; i++)
@@ -361,20 +361,20 @@ START_TEST(test_unused_sockets_close_when_every_worker_was_told)
     make(&one, ini);
     listen_init(&t);
     ck_assert(prepare(&t, two.conf, 2));
-    listen_commit(&t, two.conf, 1);
+    listen_commit(&t, two.conf, 1, true);
     ck_assert_uint_eq(batch(&t, 0, 2) + batch(&t, 1, 2), 4);
     ck_assert(prepare(&t, one.conf, 2));
-    listen_commit(&t, one.conf, 2);
+    listen_commit(&t, one.conf, 2, true);
     listen_generation_sent(&t, 0, 2);
     listen_generation_sent(&t, 1, 1); /* an earlier one: it has it still */
     listen_prune(&t, 2);
     ck_assert(exists(path));
     /* Used again meanwhile: only who dropped it needs it anew. */
     ck_assert(prepare(&t, two.conf, 2));
-    listen_commit(&t, two.conf, 3);
+    listen_commit(&t, two.conf, 3, true);
     ck_assert_uint_eq(batch(&t, 0, 2), 1);
     ck_assert_uint_eq(batch(&t, 1, 2), 0);
-    listen_commit(&t, one.conf, 4);
+    listen_commit(&t, one.conf, 4, true);
     listen_generation_sent(&t, 0, 4);
     listen_generation_sent(&t, 1, 4);
     listen_prune(&t, 3); /* told, but one has not answered */

@@ -38,7 +38,8 @@ static void answered(struct h1_down *d)
     d->ex = NULL;
     st->ops->on_done(st, &d->side);
     d->side.wire_in = d->side.wire_out = 0;
-    if (!stays || !d->svc->ops->keep_alive(d->svc)) {
+    /* One that was not told is served once more, retiring or not: its request may be on its way. */
+    if (!stays) {
         /* It does not know yet: a request that crosses the answer must not make it a RST. */
         if (is_last && is_all_read && !d->in && !d->conn->is_readable)
             h1_down_close(d);

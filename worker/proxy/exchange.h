@@ -50,7 +50,7 @@ struct exchange {
     bool is_granted : 1;            /* the down side got its first credit */
     bool is_ruled : 1;              /* the route's request_header rules were applied */
     bool is_up_open : 1;            /* up_begin without up_end */
-    struct h1_up h1_up;             /* last: h1_up_init sets it, a new exchange leaves it as it is */
+    struct h1_up h1_up;             /* last: h1_up_init sets it, nobody before */
 };
 
 /* reply.c: an answer made here; the final one. Memory exhausted: the side is reset. */

@@ -1,5 +1,6 @@
 """A real rpd in a directory of its own: started, asked, ended and searched for what it left."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -122,8 +123,9 @@ class Daemon(Site):
     """An rpd in the foreground."""
 
     def __init__(self, text, workers=2, globals_="", env=None, limits=(), args=(), ready=True,
-                 stdout=None, wrapper=()):
+                 stdout=None, wrapper=(), program=RPD):
         super().__init__(workers, globals_, env)
+        self.program = program
         self.limits, self.args, self.stdout = limits, args, stdout
         self.wrapper = wrapper      # a program that runs rpd, and its arguments
         self.may_complain = False   # a test that kills a worker by assert sets it
@@ -153,9 +155,9 @@ class Daemon(Site):
             for what, value in self.limits:
                 resource.setrlimit(what, (value, value))
         self.stderr_path = self.dir / "stderr"
-        with open(self.stderr_path, "wb") as err:
+        with open(self.stderr_path, "ab") as err:
             self.proc = subprocess.Popen(
-                [*self.wrapper, str(RPD), "-c", str(self.config), *map(str, self.args)],
+                [*self.wrapper, str(self.program), "-c", str(self.config), *map(str, self.args)],
                 env=self.env, stderr=err, stdout=self.stdout or err, stdin=subprocess.DEVNULL,
                 cwd=self.dir, start_new_session=True, preexec_fn=before)
 
@@ -168,7 +170,9 @@ class Daemon(Site):
             if done.returncode:
                 return False
             stats = json.loads(done.stdout)
-            running = [w for w in stats["workers"] if w["state"] == "running"]
+            own = self.children()  # those of a master before serve until these do
+            running = [w for w in stats["workers"]
+                       if w["state"] == "running" and w["pid"] in own]
             return (stats["rpd"]["pid"] == self.pid and running
                     and len(running) == stats["rpd"]["workers"])
         wait_until(is_ready, 15, "rpd to be ready")
@@ -212,7 +216,8 @@ class Daemon(Site):
         trouble = []
         if self.proc.poll() is None:
             for pid in self.processes():
-                os.kill(pid, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
             self.signal(signal.SIGTERM)
             try:
                 self.wait_exit()
@@ -233,7 +238,7 @@ class Daemon(Site):
         complaint = COMPLAINTS.search(self.stderr())
         if complaint and not self.may_complain:
             trouble.append(f"stderr complains: {complaint[0]}")
-        print(f"--- stderr of rpd {self.dir}\n{self.stderr()[-6000:]}")
+        print(f"--- stderr of rpd {self.dir}\n{self.stderr()[-60000:]}")
         self.remove()
         assert not trouble, "; ".join(trouble)
 

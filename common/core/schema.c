@@ -1,6 +1,7 @@
 /* The schema text of a segment taken apart. Owns the text and the tables made from it. Called by
- * read.c; trusts nothing in the text: offsets are held against record sizes here, once. */
-#include "ctl/schema.h"
+ * rpctl's read.c and by carry.c; trusts nothing in the text: offsets are held against record sizes
+ * here, once. */
+#include "common/core/schema.h"
 
 #include <stdlib.h>
 #include <string.h>

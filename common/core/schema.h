@@ -1,6 +1,7 @@
-/* What a segment holds, as its own schema text says: rpctl knows no struct of rpd's. */
-#ifndef RPD_CTL_SCHEMA_H
-#define RPD_CTL_SCHEMA_H
+/* What a segment holds, as its own schema text says: a reader of another build knows no struct of
+ * its writer. */
+#ifndef RPD_CORE_SCHEMA_H
+#define RPD_CORE_SCHEMA_H
 
 #include <stdbool.h>
 #include <stddef.h>
