@@ -184,7 +184,8 @@ START_TEST(a_server_that_moves)
     finish(&q[0], true);
     apply("server = %1 name=s0\n");
     ck_assert_uint_eq(idle("s0"), 0);
-    finish(&q[1], false);
+    finish(&q[1], true);
+    ck_assert_uint_eq(idle("s0"), 0); /* it is one to where the server was */
     get_keeping(&q[0]);
     ck_assert(!q[0].is_reused);
     ck_assert_int_eq(fd_nonblock(listeners[1]), 0);

@@ -84,7 +84,10 @@ struct conn {
     int fd;
     struct ip peer;       /* who is at the other end; a PROXY header changes it for clients */
     struct ip local;      /* what a PROXY header said our end is; family 0: ask the kernel */
-    uint32_t linger_left; /* bytes still read and dropped */
+    union {
+        uint32_t linger_left; /* is_lingering: bytes still read and dropped */
+        uint32_t epoch;       /* the user's, 0 at first: to tell connections made under other rules */
+    };
     uint16_t error;       /* is_broken: the errno on_broken is told */
     bool is_connecting : 1;
     bool is_open : 1;     /* false once closed: callbacks no longer come */

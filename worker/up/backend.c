@@ -288,8 +288,10 @@ static void server_apply(struct server *s, const struct conf_server *conf,
     if (balance_has(&s->node))
         balance_remove(heap_of(s), &s->node);
     list_remove(&s->parked);
-    if (s->addr.len != 0 && !addr_eq(&s->addr, &conf->addr))
+    if (s->addr.len != 0 && !addr_eq(&s->addr, &conf->addr)) {
         server_idle_close(s);
+        s->moves++; /* and connections in use are not kept */
+    }
     free(s->text);
     s->text = xstrdup(conf->text);
     s->addr = conf->addr;

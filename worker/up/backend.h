@@ -28,6 +28,7 @@ struct server {
     char *name;
     char *text;                  /* its address as configured: `host_header = server` */
     struct addr addr;
+    uint32_t moves;              /* changes of addr: conn.epoch of what was connected since */
     uint32_t max_conns;          /* 0: any */
     uint32_t refs;               /* the backend's, and one a request */
     uint16_t flight_name;

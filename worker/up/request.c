@@ -219,6 +219,7 @@ static void start_connect(struct up_request *r)
         fail(r, connect_reason(errno));
         return;
     }
+    r->conn->epoch = r->server->moves;
     conn_timer(r->conn, (uint64_t)r->connect_timeout_ms * 1000);
 }
 
