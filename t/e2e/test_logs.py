@@ -243,6 +243,39 @@ def test_reopen_after_rename(logged, how):
     assert "/new" not in Log(moved).lines()[:2]
 
 
+@pytest.mark.parametrize("how", ["signal", "rpctl"])
+def test_rotation_under_load_loses_no_line(logged, how):
+    d, log = logged("[listener web]\nbind = @web@\n[route all]\nrespond = 200 x\n", "$path",
+                    workers=3)
+    rotations, clients, is_over = 20, 6, threading.Event()
+    asked = [0] * clients
+
+    def run(k):
+        while not is_over.is_set():
+            with d.client() as client:
+                for _ in range(20):
+                    assert client.ask(f"/{k}/{asked[k]}").status == 200
+                    asked[k] += 1
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(clients)]
+    for thread in threads:
+        thread.start()
+    for n in range(rotations):
+        log.wait(1)
+        log.path.rename(log.path.with_suffix(f".{n}"))
+        if how == "signal":
+            d.signal(signal.SIGUSR1)
+        else:
+            d.ctl("reopen", check=True)
+    is_over.set()
+    for thread in threads:
+        thread.join(60)
+    files = [log] + [Log(log.path.with_suffix(f".{n}")) for n in range(rotations)]
+    want = sorted(f"/{k}/{n}" for k in range(clients) for n in range(asked[k]))
+    assert len(want) >= clients * 20
+    wait_until(lambda: sorted(line for one in files for line in one.lines()) == want)
+    assert d.worker_total("log_dropped") == 0
+
+
 def test_error_log_file_is_reopened_too(rpd, tmp_path):
     log = tmp_path / "error.log"
     d = rpd("[listener web]\nbind = @web@\n[route all]\nrespond = 200 x\n",
