@@ -469,6 +469,21 @@ void *segment_slot(struct segment *seg, enum stats_kind kind, const char *name, 
     return record_at(seg, e->slot_offset + (uint64_t)slot * STRIDE, seg->record[kind][0]);
 }
 
+const void *segment_peek(struct segment *seg, enum stats_kind kind, const char *name,
+                         unsigned slot)
+{
+    const struct segment_entry *e;
+    uint64_t offset;
+
+    assert(kind < STATS_KINDS && slot < STATS_SLOTS_MAX);
+    e = find(seg, kind, name);
+    if (!e || e->slot_offset == 0)
+        return NULL;
+    offset = e->slot_offset + (uint64_t)slot * STRIDE;
+    return has_data(seg, offset, seg->record[kind][0])
+               ? record_at(seg, offset, seg->record[kind][0]) : NULL;
+}
+
 void *segment_shared(struct segment *seg, enum stats_kind kind, const char *name)
 {
     const struct segment_entry *e;

@@ -148,6 +148,10 @@ void segment_worker_died(struct segment *seg, unsigned slot);
 void *segment_slot(struct segment *seg, enum stats_kind kind, const char *name, unsigned slot);
 void *segment_shared(struct segment *seg, enum stats_kind kind, const char *name);
 
+/* For who only reads: NULL also where nobody has written yet (to look would take memory). */
+const void *segment_peek(struct segment *seg, enum stats_kind kind, const char *name,
+                         unsigned slot);
+
 #define STATS_SLOT(seg, kind, name, slot) \
     ((struct stats_##kind *)segment_slot((seg), STATS_##kind, (name), (slot)))
 #define STATS_SHARED(seg, kind, name) \

@@ -51,6 +51,21 @@ START_TEST(test_create_makes_the_fixed_objects)
 }
 END_TEST
 
+START_TEST(test_a_peek_sees_only_what_was_written)
+{
+    struct segment *seg = segment_create(path);
+
+    ck_assert_ptr_nonnull(seg);
+    ck_assert_ptr_null(segment_peek(seg, STATS_route, "a", 0));
+    ck_assert_int_eq(segment_add(seg, STATS_route, "a"), 0);
+    ck_assert_ptr_null(segment_peek(seg, STATS_route, "a", 7));
+    stat_inc(&STATS_SLOT(seg, route, "a", 7)->requests_total);
+    ck_assert_ptr_eq(segment_peek(seg, STATS_route, "a", 7), STATS_SLOT(seg, route, "a", 7));
+    ck_assert_ptr_null(segment_peek(seg, STATS_route, "a", 8));
+    segment_close(&seg);
+}
+END_TEST
+
 START_TEST(test_a_directory_that_is_not_there)
 {
     ck_assert_ptr_null(segment_create("/nonexistent/stats"));
@@ -434,7 +449,7 @@ int main(void)
         test_add_finds_by_kind_and_name, test_no_cache_line_belongs_to_two_records, test_slots,
         test_growth, test_the_directory_has_an_end,
         test_two_workers_count_while_the_parent_reads,
-        test_a_dead_worker_keeps_counts_and_loses_gauges,
+        test_a_peek_sees_only_what_was_written, test_a_dead_worker_keeps_counts_and_loses_gauges,
         test_names_that_a_reload_drops_come_back, test_reopen_read_only,
         test_a_new_segment_takes_the_name, test_files_that_are_no_segment,
     };
