@@ -1,6 +1,6 @@
 /* Compares two configurations by their printed forms: defaults are filled in there and every value
- * has one spelling, so that sections differ exactly where the text does. Pure. Called by
- * reload.c. */
+ * has one spelling, so that sections differ exactly where the text does. Pure. Called by reload.c
+ * and apply.c. */
 #include "master/changes.h"
 
 #include <stdio.h>
@@ -9,16 +9,18 @@
 #include "common/base/vec.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
+#define LINES_MAX 40
+#define VALUE_MAX 60 /* bytes of a value that are shown */
 
 struct section {
     struct slice head; /* "[route all]", or "server pool/one" for a line of it */
-    struct slice body;
+    struct slice body; /* lines `key = value` */
 };
 
 struct sections {
     struct strbuf text; /* what the slices of sections lead into */
     VEC(struct section) v;
-    struct strbuf names; /* of servers */
+    struct strbuf servers;
     struct smap map;
 };
 
@@ -49,30 +51,39 @@ static void split(struct sections *s)
     }
 }
 
+/* A server as the text of a section of its own. */
 static void put_server(struct strbuf *out, const struct conf_backend *b,
                        const struct conf_server *s)
 {
     char addr[ADDR_TEXT_MAX] = "";
 
-    strbuf_printf(out, "server %s/%s\n%s %s %u %u %d %d\n", b->name, s->name, s->text,
-                  s->addr.len > 0 ? addr_format(&s->addr, addr) : "?", s->weight, s->max_conns,
-                  s->is_backup, s->is_down);
+    if (s->addr.len > 0 && strcmp(addr_format(&s->addr, addr), s->text) == 0)
+        addr[0] = '\0'; /* it is no name */
+    strbuf_printf(out, "server %s/%s\naddress = %s\nresolved = %s\nweight = %u\n"
+                  "max_conns = %u\nbackup = %s\ndown = %s\n", b->name, s->name, s->text, addr,
+                  s->weight, s->max_conns, s->is_backup ? "on" : "off",
+                  s->is_down ? "on" : "off");
 }
 
-/* Servers as sections of their own: two lines each. */
 static void add_servers(struct sections *s, const struct conf *conf)
 {
-    struct slice rest, head;
+    struct slice rest, line;
 
     for (size_t i = 0; i < conf->nbackends; i++)
         for (size_t k = 0; k < conf->backends[i].server.n; k++)
-            put_server(&s->names, &conf->backends[i], &conf->backends[i].server.v[k]);
-    rest = strbuf_slice(&s->names);
-    while (next_line(&rest, &head)) {
-        struct section *one = VEC_PUSH(&s->v);
+            put_server(&s->servers, &conf->backends[i], &conf->backends[i].server.v[k]);
+    rest = strbuf_slice(&s->servers);
+    while (next_line(&rest, &line)) {
+        struct section *one;
 
-        one->head = head;
-        (void)next_line(&rest, &one->body);
+        if (slice_starts(line, SLICE("server "))) {
+            one = VEC_PUSH(&s->v);
+            one->head = line;
+            one->body = slice_of(line.p + line.n, 0);
+        } else {
+            one = &s->v.v[s->v.n - 1];
+            one->body.n = (size_t)(line.p + line.n - one->body.p);
+        }
     }
 }
 
@@ -80,7 +91,7 @@ static void sections_init(struct sections *s, const struct conf *conf)
 {
     memset(s, 0, sizeof *s);
     strbuf_init(&s->text);
-    strbuf_init(&s->names);
+    strbuf_init(&s->servers);
     smap_init(&s->map, false);
     conf_print(conf, &s->text);
     split(s);
@@ -93,7 +104,7 @@ static void sections_fini(struct sections *s)
 {
     smap_fini(&s->map);
     VEC_FREE(&s->v);
-    strbuf_fini(&s->names);
+    strbuf_fini(&s->servers);
     strbuf_fini(&s->text);
 }
 
@@ -132,22 +143,11 @@ static void put_count(struct strbuf *out, char sign, unsigned n)
         strbuf_printf(out, " %c%u", sign, n);
 }
 
-void changes_describe(const struct conf *old, const struct conf *new, struct strbuf *out)
+static void put_counts(const struct tally *tallies, size_t n, struct strbuf *out)
 {
-    struct tally tallies[] = {
-        { .what = "global", .prefix = "[global" },
-        { .what = "listeners", .prefix = "[listener " },
-        { .what = "routes", .prefix = "[route " },
-        { .what = "backends", .prefix = "[backend " },
-        { .what = "servers", .prefix = "server " },
-    };
-    struct sections was, is;
     bool is_first = true;
 
-    sections_init(&was, old);
-    sections_init(&is, new);
-    count(tallies, COUNT(tallies), &was, &is);
-    for (size_t i = 0; i < COUNT(tallies); i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct tally *t = &tallies[i];
 
         if (t->added + t->removed + t->altered == 0)
@@ -162,6 +162,159 @@ void changes_describe(const struct conf *old, const struct conf *new, struct str
     }
     if (is_first)
         strbuf_adds(out, "nothing changed");
+}
+
+/* ---- by name ---- */
+
+/* `key = value`, and an empty value's line has no blank behind the sign. */
+static struct slice key_of(struct slice line, struct slice *value)
+{
+    struct slice rest = line, key = slice_cut(&rest, '=');
+
+    *value = slice_trim(rest);
+    return slice_trim(key);
+}
+
+/* All values of the key, with commas; false: it has none, or is not there. */
+static bool values_of(struct slice body, struct slice key, struct strbuf *out)
+{
+    struct slice rest = body, line, value;
+    bool is_first = true;
+
+    while (next_line(&rest, &line))
+        if (slice_eq(key_of(line, &value), key) && value.n > 0) {
+            strbuf_adds(out, is_first ? "" : ", ");
+            strbuf_add(out, value);
+            is_first = false;
+        }
+    return !is_first;
+}
+
+static void put_value(struct strbuf *out, const struct strbuf *value)
+{
+    size_t n = value->n;
+
+    if (n == 0)
+        strbuf_adds(out, "(none)");
+    else if (n <= VALUE_MAX)
+        strbuf_add(out, strbuf_slice(value));
+    else {
+        for (n = VALUE_MAX; n > 0 && ((unsigned char)value->s[n] & 0xc0) == 0x80; n--)
+            ; /* not within a character */
+        strbuf_printf(out, "%.*s...", (int)n, value->s);
+    }
+}
+
+static bool is_in(struct slice body, struct slice key, const char *before)
+{
+    struct slice rest = body, line, value;
+
+    while (next_line(&rest, &line) && line.p != before)
+        if (slice_eq(key_of(line, &value), key))
+            return true;
+    return false;
+}
+
+/* `timeout_idle 60s -> 30s`, where the key's values are others. */
+static void put_key(struct strbuf *out, struct slice key, struct slice old, struct slice new,
+                    bool *is_first)
+{
+    struct strbuf was, is;
+
+    strbuf_init(&was);
+    strbuf_init(&is);
+    (void)values_of(old, key, &was);
+    (void)values_of(new, key, &is);
+    if (!slice_eq(strbuf_slice(&was), strbuf_slice(&is))) {
+        strbuf_printf(out, "%s %.*s ", *is_first ? ":" : ",", SLICE_ARG(key));
+        put_value(out, &was);
+        strbuf_adds(out, " -> ");
+        put_value(out, &is);
+        *is_first = false;
+    }
+    strbuf_fini(&was);
+    strbuf_fini(&is);
+}
+
+/* Keys in the new one's order, then those that only the old one has. A backend's servers are lines
+ * of their own. */
+static void put_keys(struct strbuf *out, const struct section *old, const struct section *new)
+{
+    bool is_first = true, is_backend = slice_starts(new->head, SLICE("[backend "));
+    const struct slice bodies[] = { new->body, old->body };
+
+    for (size_t i = 0; i < COUNT(bodies); i++) {
+        struct slice rest = bodies[i], line, value;
+
+        while (next_line(&rest, &line)) {
+            struct slice key = key_of(line, &value);
+
+            if (key.n == 0 || (is_backend && slice_eq(key, SLICE("server")))
+                || is_in(bodies[i], key, line.p) || (i > 0 && is_in(new->body, key, NULL)))
+                continue;
+            put_key(out, key, old->body, new->body, &is_first);
+        }
+    }
+    if (is_first)
+        strbuf_adds(out, is_backend ? ": its servers" : ": in order");
+}
+
+static void put_name(struct strbuf *out, char sign, struct slice head)
+{
+    if (head.p[0] == '[')
+        head = slice_of(head.p + 1, head.n - 2);
+    strbuf_printf(out, "  %c %.*s", sign, SLICE_ARG(head));
+}
+
+static bool has_room(unsigned *lines)
+{
+    return ++*lines <= LINES_MAX;
+}
+
+static void put_lines(struct strbuf *out, const struct sections *old, const struct sections *new)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < new->v.n; i++) {
+        const struct section *is = &new->v.v[i];
+        const struct section *was = smap_get(&old->map, is->head);
+
+        if ((was && slice_eq(was->body, is->body)) || !has_room(&n))
+            continue;
+        put_name(out, was ? '~' : '+', is->head);
+        if (was)
+            put_keys(out, was, is);
+        strbuf_addc(out, '\n');
+    }
+    for (size_t i = 0; i < old->v.n; i++) {
+        if (smap_get(&new->map, old->v.v[i].head) || !has_room(&n))
+            continue;
+        put_name(out, '-', old->v.v[i].head);
+        strbuf_addc(out, '\n');
+    }
+    if (n > LINES_MAX)
+        strbuf_printf(out, "  and %u more\n", n - LINES_MAX);
+}
+
+bool changes_describe(const struct conf *old, const struct conf *new, struct strbuf *counts,
+                      struct strbuf *lines)
+{
+    struct tally tallies[] = {
+        { .what = "global", .prefix = "[global" },
+        { .what = "listeners", .prefix = "[listener " },
+        { .what = "routes", .prefix = "[route " },
+        { .what = "backends", .prefix = "[backend " },
+        { .what = "servers", .prefix = "server " },
+    };
+    struct sections was, is;
+    size_t before = lines->n;
+
+    sections_init(&was, old);
+    sections_init(&is, new);
+    count(tallies, COUNT(tallies), &was, &is);
+    put_counts(tallies, COUNT(tallies), counts);
+    put_lines(lines, &was, &is);
     sections_fini(&was);
     sections_fini(&is);
+    return lines->n > before;
 }

@@ -120,14 +120,16 @@ void reload_worker_failed(struct master *m, const struct worker *w, struct slice
 static void apply(struct master *m, struct generation *next, struct report *report)
 {
     struct reload *r = &m->reload;
-    struct strbuf changes;
+    struct strbuf changes, lines;
 
     assert(next->number == m->generation.number + 1);
     strbuf_init(&changes);
+    strbuf_init(&lines);
     kept_restore(&m->kept, next->conf, report);
-    changes_describe(m->generation.conf, next->conf, &changes);
+    (void)changes_describe(m->generation.conf, next->conf, &changes, &lines);
     if (!install(m, next, 0, report)) {
         strbuf_fini(&changes);
+        strbuf_fini(&lines);
         generation_fini(next);
         refuse(m, report);
         return;
@@ -135,12 +137,14 @@ static void apply(struct master *m, struct generation *next, struct report *repo
     strbuf_clear(&r->answer);
     strbuf_add(&r->answer, strbuf_slice(&report->text));
     strbuf_printf(&r->answer, "generation %llu: %s\n", number(m), changes.s);
+    strbuf_add(&r->answer, strbuf_slice(&lines));
     if (!r->is_quiet) {
         stat_inc(&m->stats->reloads);
         logs_report(report);
         log_info("generation %llu: %s", number(m), changes.s);
     }
     strbuf_fini(&changes);
+    strbuf_fini(&lines);
     r->phase = RELOAD_APPLYING;
     deadline_set(&m->events, &r->deadline, WORKERS_TIMEOUT_MS);
     reload_progress(m);

@@ -71,19 +71,32 @@ static void unmake(struct made *made)
     "[route all]\nbackend = pool\n[route b]\npath = /b\nrespond = 200 b\n"                     \
     "[backend pool]\nserver = 127.0.0.1:1 name=one\nserver = 127.0.0.1:2 name=two\n"
 
-static void changes_are(const char *before, const char *after, const char *expected)
+static void changes_say(const char *before, const char *after, const char *expected,
+                        const char *expected_lines)
 {
     struct made old, new;
-    struct strbuf out;
+    struct strbuf out, lines;
+    bool is_any;
 
     make(&old, before);
     make(&new, after);
     strbuf_init(&out);
-    changes_describe(old.conf, new.conf, &out);
+    strbuf_init(&lines);
+    is_any = changes_describe(old.conf, new.conf, &out, &lines);
     ck_assert_str_eq(out.s, expected);
+    ck_assert_int_eq(is_any, strcmp(expected, "nothing changed") != 0);
+    ck_assert_int_eq(is_any, lines.n > 0);
+    if (expected_lines)
+        ck_assert_str_eq(lines.s, expected_lines);
     strbuf_fini(&out);
+    strbuf_fini(&lines);
     unmake(&old);
     unmake(&new);
+}
+
+static void changes_are(const char *before, const char *after, const char *expected)
+{
+    changes_say(before, after, expected, NULL);
 }
 
 START_TEST(test_changes)
@@ -106,6 +119,49 @@ START_TEST(test_changes_of_values)
                 "[route b2]\npath = /b\nrespond = 200 b\n"
                 "[backend pool]\nserver = 127.0.0.1:1 name=one weight=2\n",
                 "listeners ~1, routes +1 -1, backends ~1, servers -1 ~1");
+}
+END_TEST
+
+START_TEST(test_changes_by_name)
+{
+    changes_say(BASE, BASE "keepalive = 1\n", "backends ~1",
+                "  ~ backend pool: keepalive 64 -> 1\n");
+    changes_say(BASE,
+                "[listener web]\nbind = 127.0.0.1:81, 127.0.0.1:82\ntimeout_idle = 30s\n"
+                "[route all]\nbackend = pool\n[route b2]\npath = /b\nrespond = 200 b\n"
+                "[backend pool]\nserver = 127.0.0.1:1 name=one weight=2\n",
+                "listeners ~1, routes +1 -1, backends ~1, servers -1 ~1",
+                "  ~ listener web: bind 127.0.0.1:80 -> 127.0.0.1:81, 127.0.0.1:82, "
+                "timeout_idle 1m -> 30s\n"
+                "  + route b2\n"
+                "  ~ backend pool: its servers\n"
+                "  ~ server pool/one: weight 1 -> 2\n"
+                "  - route b\n"
+                "  - server pool/two\n");
+    changes_say(BASE, "[route more]\nhost = a.example\nrespond = 200 x\n" BASE, "routes +1",
+                "  + route more\n");
+    changes_say("[route more]\nhost = a.example\nrespond = 200 x\n" BASE,
+                "[route more]\npath = /a\nrespond = 200 x\n" BASE, "routes ~1",
+                "  ~ route more: path (none) -> /a, host a.example -> (none)\n");
+}
+END_TEST
+
+START_TEST(test_many_changes_are_not_all_named)
+{
+    struct strbuf ini, lines;
+
+    strbuf_init(&ini);
+    strbuf_init(&lines);
+    strbuf_adds(&ini, BASE);
+    for (unsigned i = 0; i < 77; i++) {
+        strbuf_printf(&ini, "[route n%u]\npath = /n%u\nrespond = 200 x\n", i, i);
+        if (i < 40)
+            strbuf_printf(&lines, "  + route n%u\n", i);
+    }
+    strbuf_adds(&lines, "  and 37 more\n");
+    changes_say(BASE, ini.s, "routes +77", lines.s);
+    strbuf_fini(&ini);
+    strbuf_fini(&lines);
 }
 END_TEST
 
@@ -442,7 +498,8 @@ START_TEST(test_loop_serves_events_and_deadlines)
 }
 END_TEST
 
-UNIT_MAIN("master", test_changes, test_changes_of_values, test_settings_of_a_restart_are_kept,
+UNIT_MAIN("master", test_changes, test_changes_of_values, test_changes_by_name,
+          test_many_changes_are_not_all_named, test_settings_of_a_restart_are_kept,
           test_accepted_sockets_do_not_delay,
           test_socket_that_shares_a_port_listens_when_told, test_backoff_doubles_within_the_window,
           test_backoff_ends_after_ten_good_seconds,
