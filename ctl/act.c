@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "common/base/fd.h"
+#include "common/core/apply_request.h"
 #include "common/core/control.h"
 #include "ctl/ctl.h"
 #include "ctl/load.h"
@@ -95,6 +97,62 @@ enum ctl_exit ctl_server(const struct ctl *ctl, char **args)
         return CTL_USAGE;
     }
     return ctl_act(ctl, "server", args);
+}
+
+/* The master has another directory: the name from the root, to be freed. */
+static char *absolute(struct slice file)
+{
+    struct strbuf path;
+    char here[PATH_MAX];
+
+    strbuf_init(&path);
+    if (!slice_starts(file, SLICE("/")) && getcwd(here, sizeof here))
+        strbuf_printf(&path, "%s/", here);
+    strbuf_add(&path, file);
+    return strbuf_take(&path);
+}
+
+enum ctl_exit ctl_config(const struct ctl *ctl, char **args)
+{
+    enum ctl_exit status;
+    char *words[] = { args[0], NULL, NULL };
+
+    if (!args[0])
+        return ctl_act(ctl, "config", args);
+    if (strcmp(args[0], "diff") != 0 || !args[1] || args[2]) {
+        ctl_error("config takes no arguments but diff FILE");
+        return CTL_USAGE;
+    }
+    words[1] = absolute(slice_str(args[1]));
+    status = ctl_act(ctl, "config", words);
+    free(words[1]);
+    return status;
+}
+
+enum ctl_exit ctl_apply(const struct ctl *ctl, char **args)
+{
+    enum ctl_exit status = CTL_USAGE;
+    struct slice words[APPLY_WORDS_MAX];
+    struct apply_request request;
+    struct strbuf error;
+    size_t n = 0;
+
+    for (; args[n] && n < APPLY_WORDS_MAX; n++)
+        words[n] = slice_str(args[n]);
+    strbuf_init(&error);
+    if (!apply_request_parse(&request, words, n, &error))
+        ctl_error("apply: %s", error.s);
+    else {
+        char *file = absolute(request.file);
+
+        for (size_t i = 0; i < n; i++)
+            if (args[i] == request.file.p)
+                args[i] = file;
+        status = ctl_act(ctl, "apply", args);
+        free(file);
+    }
+    strbuf_fini(&error);
+    return status;
 }
 
 /* The rpd of the same build or installation: beside this program, or in the sbin beside its bin. */

@@ -34,6 +34,8 @@ enum ctl_exit ctl_recent(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_postmortem(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_server(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_config(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_apply(const struct ctl *ctl, char **args);
 /* Those the master carries out: `name` is its word for it; no argument may hold a tab or the end of
  * a line. */
 enum ctl_exit ctl_act(const struct ctl *ctl, const char *name, char **args);

@@ -26,8 +26,14 @@ static const struct command commands[] = {
       "the last streams of every worker, and those in progress", ctl_recent },
     { "postmortem", "[WORKER]", "what workers that crashed did last", ctl_postmortem },
     { "check", "[FILE]", "what rpd -t does", ctl_check },
-    { "config", "", "the running configuration as one file, defaults filled in", NULL },
+    { "config", "[diff FILE]",
+      "the running configuration as one file, defaults filled in; or what FILE would change",
+      ctl_config },
     { "reload", "", "take the configuration files anew", NULL },
+    { "apply", "FILE [--confirm TIME] [--abort-if 'errors>1%'] [--first-worker TIME]",
+      "take FILE, and go back unless it is confirmed in TIME; one worker first", ctl_apply },
+    { "confirm", "", "what was applied stays", NULL },
+    { "rollback", "", "what was applied goes back, now", NULL },
     { "upgrade", "", "run the program anew from its file, with everything kept", NULL },
     { "stop", "", "end now", NULL },
     { "quit", "", "finish what is in progress, then end", NULL },
@@ -75,10 +81,6 @@ static enum ctl_exit run_command(const struct ctl *ctl, const struct command *c,
     }
     if (c->fn)
         return c->fn(ctl, args);
-    if (strcmp(c->name, "config") == 0 && args[0] && strcmp(args[0], "diff") == 0) {
-        ctl_error("config diff is not supported yet");
-        return CTL_FAILED;
-    }
     if (args[0] && !c->usage[0]) {
         ctl_error("%s takes no arguments", c->name);
         return CTL_USAGE;

@@ -4,6 +4,7 @@
 
 #include "common/core/conf.h"
 #include "master/admin.h"
+#include "master/apply.h"
 #include "master/logs.h"
 #include "master/master.h"
 #include "master/reload.h"
@@ -43,13 +44,40 @@ static void on_reopen(struct client *c, struct slice args)
 
 static void on_config(struct client *c, struct slice args)
 {
+    struct slice file = args, word = slice_cut(&file, '\t');
     struct strbuf text;
 
-    (void)args;
+    if (slice_eq(word, SLICE("diff"))) {
+        apply_diff_ask(c, file);
+        return;
+    }
+    if (word.n > 0) {
+        control_answer(c, false, SLICE("config takes no arguments but diff FILE\n"));
+        return;
+    }
     strbuf_init(&text);
+    origin_print(c->master, &text);
+    apply_print(c->master, &text);
     conf_print(c->master->generation.conf, &text);
     control_answer(c, true, strbuf_slice(&text));
     strbuf_fini(&text);
+}
+
+static void on_apply(struct client *c, struct slice args)
+{
+    apply_ask(c, args);
+}
+
+static void on_confirm(struct client *c, struct slice args)
+{
+    (void)args;
+    apply_confirm(c);
+}
+
+static void on_rollback(struct client *c, struct slice args)
+{
+    (void)args;
+    apply_rollback(c);
 }
 
 static void on_version(struct client *c, struct slice args)
@@ -69,10 +97,13 @@ static const struct {
     bool has_args;
     void (*fn)(struct client *c, struct slice args);
 } commands[] = {
-    { "config", false, on_config },
+    { "apply", true, on_apply },
+    { "config", true, on_config },
+    { "confirm", false, on_confirm },
     { "quit", false, on_quit },
     { "reload", false, on_reload },
     { "reopen", false, on_reopen },
+    { "rollback", false, on_rollback },
     { "server", true, admin_server },
     { "stop", false, on_stop },
     { "upgrade", false, on_upgrade },

@@ -18,9 +18,10 @@ struct master;
 
 struct client {
     struct list list;
-    struct list waiting; /* for an outcome, in a list of reload.c or stop.c; or alone */
+    struct list waiting; /* for an outcome, in a list of reload.c, apply.c or stop.c; or alone */
     struct master *master;
     uid_t uid;           /* whose process it is */
+    struct slice args;   /* in the line; while it waits its turn */
     struct event event;
     struct deadline deadline;
     char line[CONTROL_LINE_MAX];
@@ -28,6 +29,7 @@ struct client {
     struct strbuf answer;
     size_t sent;
     bool is_asked, is_answered;
+    bool is_diff;        /* of the two that wait their turn */
 };
 
 struct control {

@@ -88,21 +88,28 @@ static void take_over(struct master *m, struct generation *next, const struct lo
 
     listen_commit(&m->listen, next->conf, next->number, m->takeover.kind != TAKEOVER_TRIAL);
     logs_use(logs);
-    logs_fini(&m->logs);
+    apply_keep(m); /* what there was, or frees it */
     m->logs = *logs;
-    generation_fini(&m->generation);
     m->generation = *next;
     generation_init(next);
-    m->nworkers = m->takeover.kind == TAKEOVER_TRIAL ? 1 : m->generation.conf->global.workers;
+    if (!m->listen.is_trial)
+        m->nworkers = m->takeover.kind == TAKEOVER_TRIAL ? 1 : m->generation.conf->global.workers;
     stat_set(&m->stats->generation, m->generation.number);
     stat_set(&m->stats->workers, m->nworkers);
     if (is_new_limit)
         warn_of_descriptors(m->generation.conf);
 }
 
+static bool make_objects(struct master *m, const struct conf *conf, const struct conf *old,
+                         struct report *report)
+{
+    return m->listen.is_trial ? objects_add(m->segment, conf, old, report)
+                              : objects_apply(m->segment, conf, old, report);
+}
+
 bool install(struct master *m, struct generation *next, unsigned wait_ms, struct report *report)
 {
-    const struct conf *old = m->generation.conf;
+    const struct conf *old = apply_objects(m);
     struct logs logs;
 
     if (!listen_prepare(&m->listen, next->conf, next->conf->global.workers, wait_ms, report))
@@ -111,7 +118,7 @@ bool install(struct master *m, struct generation *next, unsigned wait_ms, struct
         listen_abort(&m->listen);
         return false;
     }
-    if (!objects_apply(m->segment, next->conf, old, report)) {
+    if (!make_objects(m, next->conf, old, report)) {
         struct report again;
 
         report_init(&again);

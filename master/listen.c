@@ -27,6 +27,7 @@ struct listen_socket {
     unsigned slot;
     bool is_shared;
     bool is_unused;
+    bool was_used;               /* before the last commit */
     uint64_t unused_since;       /* generation */
     uint64_t held[HELD_WORDS];   /* bit per worker index that got it and has not dropped it */
 };
@@ -50,6 +51,7 @@ void listen_init(struct listen_table *t)
     list_init(&t->sockets);
     list_init(&t->fresh);
     memset(t->workers, LISTEN_GONE, sizeof t->workers);
+    t->is_trial = false;
 }
 
 void listen_fini(struct listen_table *t)
@@ -93,29 +95,69 @@ static bool is_held_by_any(const struct listen_socket *s)
     return false;
 }
 
+/* Among indexes `from` to `end`; when nobody is there, one of them all the same. */
+static unsigned holder_between(const struct listen_table *t, unsigned slot, unsigned nworkers,
+                               unsigned from, unsigned end)
+{
+    unsigned own = slot % nworkers;
+
+    for (unsigned i = 0; i < nworkers; i++) {
+        unsigned index = (slot + i) % nworkers;
+
+        if (index >= from && index < end && t->workers[index] != LISTEN_GONE)
+            return index;
+    }
+    return own >= from && own < end ? own : from;
+}
+
 unsigned listen_holder(const struct listen_table *t, unsigned slot, unsigned nworkers)
 {
     assert(nworkers > 0);
-    for (unsigned i = 0; i < nworkers; i++)
-        if (t->workers[(slot + i) % nworkers] != LISTEN_GONE)
-            return (slot + i) % nworkers;
-    return slot % nworkers;
+    return holder_between(t, slot, nworkers, 0, nworkers);
+}
+
+/* Somebody is to accept from it. */
+static bool is_used(const struct listen_table *t, const struct listen_socket *s)
+{
+    return !s->is_unused || (t->is_trial && s->was_used);
+}
+
+/* Worker indexes that have a configuration which binds it: *from, up to *end. */
+static void users(const struct listen_table *t, const struct listen_socket *s, unsigned nworkers,
+                  unsigned *from, unsigned *end)
+{
+    *from = t->is_trial && s->is_unused ? 1 : 0;
+    *end = t->is_trial && !s->was_used ? 1 : nworkers;
+}
+
+static unsigned holder_of(const struct listen_table *t, const struct listen_socket *s,
+                          unsigned nworkers)
+{
+    unsigned from, end;
+
+    users(t, s, nworkers, &from, &end);
+    return holder_between(t, s->slot, nworkers, from, end);
 }
 
 static bool is_wanted(const struct listen_table *t, const struct listen_socket *s,
                       unsigned index, unsigned nworkers)
 {
-    return !s->is_unused && !is_held(s, index) && index < nworkers
-           && (s->is_shared || listen_holder(t, s->slot, nworkers) == index);
+    unsigned from, end;
+
+    if (!is_used(t, s) || is_held(s, index))
+        return false;
+    users(t, s, nworkers, &from, &end);
+    return index >= from && index < end
+           && (s->is_shared || holder_of(t, s, nworkers) == index);
 }
 
 /* Two may have a socket for a while; none may not. */
 static bool is_surplus(const struct listen_table *t, const struct listen_socket *s,
                        unsigned index, unsigned nworkers)
 {
-    unsigned holder = listen_holder(t, s->slot, nworkers);
+    unsigned holder = holder_of(t, s, nworkers);
 
-    return !s->is_shared && !s->is_unused && is_held(s, index) && holder != index
+    return !s->is_shared && is_used(t, s) && is_held(s, index) && holder != index
            && t->workers[holder] == LISTEN_SERVING && is_held(s, holder);
 }
 
@@ -199,6 +241,8 @@ void listen_prune(struct listen_table *t, uint64_t acknowledged)
     LIST_EACH(it, &t->sockets) {
         struct listen_socket *s = of(it);
 
+        if (t->is_trial && s->was_used)
+            continue; /* who has the old configuration may be starting just now */
         if (s->is_unused && s->unused_since <= acknowledged && !is_held_by_any(s))
             drop(s);
     }
@@ -354,6 +398,8 @@ static bool is_bound_by(const struct conf *conf, const struct addr *a)
 void listen_commit(struct listen_table *t, const struct conf *conf, uint64_t generation,
                    bool is_serving)
 {
+    LIST_EACH(it, &t->sockets)
+        of(it)->was_used = !of(it)->is_unused;
     LIST_EACH(it, &t->fresh) {
         /* The port has others: clients are served without this one, too. */
         if (is_serving && bind_start(&of(it)->bound) != 0)

@@ -18,6 +18,9 @@ struct listen_table {
     struct list sockets; /* in force, or not yet closed everywhere */
     struct list fresh;   /* bound by listen_prepare, not yet taken */
     uint8_t workers[STATS_WORKERS_MAX]; /* enum listen_worker: who can accept */
+    /* Worker 0 alone has the configuration last committed, the others the one before: it accepts
+     * on every socket that only the new one binds, they on every one that only the old one does. */
+    bool is_trial;
 };
 
 void listen_init(struct listen_table *t);

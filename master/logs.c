@@ -91,16 +91,16 @@ void logs_report(const struct report *report)
     }
 }
 
-void logs_message(const struct master *m, struct ipc_msg *msg)
+void logs_message(const struct logs *l, int bundle, struct ipc_msg *msg)
 {
-    msg->fds[msg->nfds++] = m->generation.bundle;
-    if (m->logs.error_fd >= 0) {
+    msg->fds[msg->nfds++] = bundle;
+    if (l->error_fd >= 0) {
         msg->flags |= IPC_HAS_LOG;
-        msg->fds[msg->nfds++] = m->logs.error_fd;
+        msg->fds[msg->nfds++] = l->error_fd;
     }
-    if (m->logs.access_fd >= 0) {
+    if (l->access_fd >= 0) {
         msg->flags |= IPC_HAS_ACCESS_LOG;
-        msg->fds[msg->nfds++] = m->logs.access_fd;
+        msg->fds[msg->nfds++] = l->access_fd;
     }
 }
 
@@ -112,6 +112,10 @@ bool logs_reopen(struct master *m, struct strbuf *why)
 
     report_init(&report);
     is_open = logs_open(&fresh, m->generation.conf, &report);
+    if (is_open && !apply_reopen(m, &report)) {
+        logs_fini(&fresh);
+        is_open = false;
+    }
     if (is_open) {
         logs_use(&fresh);
         logs_fini(&m->logs);

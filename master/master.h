@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "common/core/stats.h"
+#include "master/apply.h"
 #include "master/config.h"
 #include "master/control.h"
 #include "master/daemon.h"
@@ -13,6 +14,7 @@
 #include "master/install.h"
 #include "master/listen.h"
 #include "master/logs.h"
+#include "master/origin.h"
 #include "master/pidfile.h"
 #include "master/reader.h"
 #include "master/reload.h"
@@ -59,6 +61,8 @@ struct master {
     struct worker workers[STATS_WORKERS_MAX];
     struct reader reader;
     struct reload reload;
+    struct apply apply;
+    struct origin origin;           /* of the generation */
     struct control control;
     struct stop stop;
     struct slots slots;             /* of the segment */

@@ -85,8 +85,9 @@ static void add(struct segment *seg, enum stats_kind kind, const char *what, con
 
 static void apply_server(struct segment *seg, const struct conf_backend *b,
                          const struct conf_server *s, const struct conf_backend *old,
-                         struct report *report)
+                         bool is_kept, struct report *report)
 {
+    const struct conf_server *was = old ? server_of(old, s->name) : NULL;
     struct stats_server_shared *shared;
     struct strbuf name;
 
@@ -94,8 +95,8 @@ static void apply_server(struct segment *seg, const struct conf_backend *b,
     server_name(&name, b, s);
     add(seg, STATS_server, "server", name.s, report);
     shared = STATS_SHARED(seg, server, name.s);
-    if (shared)
-        fill_server(shared, s, old ? server_of(old, s->name) : NULL);
+    if (shared && !(was && is_kept))
+        fill_server(shared, s, was);
     strbuf_fini(&name);
 }
 
@@ -106,14 +107,13 @@ static void backends_by_name(const struct conf *conf, struct smap *map)
         (void)smap_put(map, slice_str(conf->backends[i].name), &conf->backends[i]);
 }
 
-bool objects_apply(struct segment *seg, const struct conf *conf, const struct conf *old,
-                   struct report *report)
+/* `is_kept`: servers that there are stay as they are. */
+static void add_all(struct segment *seg, const struct conf *conf, const struct conf *old,
+                    bool is_kept, struct report *report)
 {
-    unsigned errors = report->errors;
     struct smap olds;
 
     backends_by_name(old, &olds);
-    segment_mark_begin(seg);
     for (size_t i = 0; i < conf->nlisteners; i++)
         add(seg, STATS_listener, "listener", conf->listeners[i].name, report);
     for (size_t i = 0; i < conf->nroutes; i++)
@@ -124,9 +124,27 @@ bool objects_apply(struct segment *seg, const struct conf *conf, const struct co
 
         add(seg, STATS_backend, "backend", b->name, report);
         for (size_t k = 0; k < b->server.n; k++)
-            apply_server(seg, b, &b->server.v[k], was, report);
+            apply_server(seg, b, &b->server.v[k], was, is_kept, report);
     }
-    segment_mark_end(seg);
     smap_fini(&olds);
+}
+
+bool objects_apply(struct segment *seg, const struct conf *conf, const struct conf *old,
+                   struct report *report)
+{
+    unsigned errors = report->errors;
+
+    segment_mark_begin(seg);
+    add_all(seg, conf, old, false, report);
+    segment_mark_end(seg);
+    return report->errors == errors;
+}
+
+bool objects_add(struct segment *seg, const struct conf *conf, const struct conf *old,
+                 struct report *report)
+{
+    unsigned errors = report->errors;
+
+    add_all(seg, conf, old, true, report);
     return report->errors == errors;
 }

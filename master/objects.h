@@ -13,4 +13,9 @@
 bool objects_apply(struct segment *seg, const struct conf *conf, const struct conf *old,
                    struct report *report);
 
+/* For a worker that takes `conf` while the others stay at `old`: makes the objects that are not
+ * there yet, and changes nothing of those that are. */
+bool objects_add(struct segment *seg, const struct conf *conf, const struct conf *old,
+                 struct report *report);
+
 #endif

@@ -42,7 +42,7 @@ static int read_task(const struct master *m, enum reader_task task, struct repor
 
     switch (task) {
     case READER_FILES:
-        if (config_load(m->file, &text, report) == NULL)
+        if (config_load(m->reader.file, &text, report) == NULL)
             return -1;
         break;
     case READER_RESOLVE:
@@ -130,7 +130,7 @@ static void answer(struct master *m, struct ipc_msg *msg)
     }
     ipc_close_fds(msg);
     done(m);
-    reload_read(m, m->reader.task, bundle, &report);
+    reload_read(m, bundle, &report);
     report_fini(&report);
 }
 
@@ -141,8 +141,8 @@ static void fail(struct master *m, const char *why)
 
     done(m);
     report_init(&report);
-    report_error(&report, "%s: %s", m->file, why);
-    reload_read(m, m->reader.task, -1, &report);
+    report_error(&report, "%s: %s", m->reader.file, why);
+    reload_read(m, -1, &report);
     report_fini(&report);
 }
 
@@ -173,13 +173,14 @@ void reader_init(struct master *m)
     deadline_init(&m->reader.deadline, on_deadline);
 }
 
-int reader_start(struct master *m, enum reader_task task)
+int reader_start(struct master *m, enum reader_task task, const char *file)
 {
     int pair[2];
     pid_t pid;
 
     if (ipc_pair(pair) != 0)
         return -1;
+    m->reader.file = file;
     if (event_add(&m->events, &m->reader.event, pair[0], EPOLLIN, on_event) != 0
         || (pid = fork()) < 0) {
         event_remove(&m->events, &m->reader.event);

@@ -10,7 +10,7 @@
 #include "master/events.h"
 
 enum reader_task {
-    READER_FILES,   /* the files anew */
+    READER_FILES,   /* a configuration's files */
     READER_RESOLVE, /* the names of the text in force that did not resolve */
 };
 
@@ -19,13 +19,15 @@ struct reader {
     struct deadline deadline;
     pid_t pid; /* 0: none runs */
     enum reader_task task;
+    const char *file; /* the caller's, while it runs */
 };
 
 struct master;
 
 void reader_init(struct master *m);
-/* Forks it. -1 with errno. reload_read() is called with the outcome, never from within this. */
-int reader_start(struct master *m, enum reader_task task);
+/* Forks it, to read `file`. -1 with errno. reload_read() is called with the outcome, never from
+ * within this. */
+int reader_start(struct master *m, enum reader_task task, const char *file);
 /* SIGCHLD: true when the process was the reader. */
 bool reader_exited(struct master *m, pid_t pid, int status);
 /* Kills it, its answer is not wanted any more; its exit still has to be awaited. */

@@ -1,11 +1,12 @@
 /* The reload's state machine. Owns the waiting clients' places and the text they will get. Called
- * by signals.c, control.c, reader.c and supervise.c. One reload at a time; never blocks. */
+ * by signals.c, command.c, apply.c, reader.c and supervise.c. One at a time; never blocks. */
 #include "master/reload.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include "common/base/log.h"
+#include "master/apply.h"
 #include "master/changes.h"
 #include "master/install.h"
 #include "master/master.h"
@@ -14,8 +15,6 @@
 
 #define WORKERS_TIMEOUT_MS 10000
 #define RESOLVE_MS 10000
-
-static void begin(struct master *m, enum reader_task task);
 
 static unsigned long long number(const struct master *m)
 {
@@ -30,20 +29,58 @@ static void answer_all(struct list *clients, bool is_ok, struct slice text)
         control_answer(CONTAINER(it, struct client, waiting), is_ok, text);
 }
 
-static void start_next(struct master *m)
+/* Not over the head of who may still have to confirm. */
+static void refuse_next(struct master *m)
+{
+    struct reload *r = &m->reload;
+    struct strbuf why;
+
+    r->is_wanted = false;
+    strbuf_init(&why);
+    apply_reason(m, &why);
+    stat_inc(&m->stats->reloads_refused);
+    log_errorx("reload refused: %.*s", (int)why.n - 1, why.s);
+    answer_all(&r->next, false, strbuf_slice(&why));
+    strbuf_fini(&why);
+}
+
+bool reload_is_idle(const struct master *m)
+{
+    return m->reload.phase == RELOAD_IDLE && m->reader.pid == 0;
+}
+
+bool reload_is_free(const struct master *m)
+{
+    return reload_is_idle(m) && m->phase == MASTER_SERVING && !upgrade_is_busy(&m->upgrade);
+}
+
+static void begin_files(struct master *m)
 {
     struct reload *r = &m->reload;
 
-    upgrade_progress(m);
-    if (!r->is_wanted || r->phase != RELOAD_IDLE || m->reader.pid != 0
-        || m->phase != MASTER_SERVING || upgrade_is_busy(&m->upgrade))
-        return;
     r->is_wanted = false;
+    r->uid = list_empty(&r->next) ? (uid_t)-1
+                                  : CONTAINER(r->next.next, struct client, waiting)->uid;
     LIST_EACH(it, &r->next) {
         list_remove(it);
         list_push(&r->waiting, it);
     }
-    begin(m, READER_FILES);
+    reload_begin(m, RELOAD_FILES, m->file);
+}
+
+void reload_poke(struct master *m)
+{
+    struct reload *r = &m->reload;
+
+    upgrade_progress(m);
+    if (!reload_is_free(m))
+        return;
+    if (r->is_wanted && apply_is_pending(m))
+        refuse_next(m);
+    if (r->is_wanted)
+        begin_files(m);
+    else
+        apply_next(m);
 }
 
 static void finish(struct master *m, bool is_ok, struct slice text)
@@ -52,21 +89,35 @@ static void finish(struct master *m, bool is_ok, struct slice text)
 
     r->phase = RELOAD_IDLE;
     deadline_cancel(&r->deadline);
-    if (!r->is_quiet) {
-        notify_ready(m->pid);
-        answer_all(&r->waiting, is_ok, text);
-    }
     if (config_has_unresolved(&m->generation.text))
         deadline_set(&m->events, &r->resolve, RESOLVE_MS);
-    start_next(m);
+    switch (r->kind) {
+    case RELOAD_FILES:
+        notify_ready(m->pid);
+        answer_all(&r->waiting, is_ok, text);
+        break;
+    case RELOAD_APPLY:
+        notify_ready(m->pid);
+        apply_finished(m, is_ok, text);
+        break;
+    case RELOAD_BACK:
+        notify_ready(m->pid);
+        apply_finished_back(m, text);
+        break;
+    case RELOAD_NAMES:
+    case RELOAD_DIFF:
+        break;
+    }
+    reload_poke(m);
 }
 
 static void refuse(struct master *m, const struct report *report)
 {
-    if (!m->reload.is_quiet) {
+    if (m->reload.kind != RELOAD_NAMES) {
         stat_inc(&m->stats->reloads_refused);
         logs_report(report);
-        log_errorx("reload refused: generation %llu stays in force", number(m));
+        log_errorx("%s refused: generation %llu stays in force",
+                   m->reload.kind == RELOAD_APPLY ? "apply" : "reload", number(m));
     }
     finish(m, false, strbuf_slice(&report->text));
 }
@@ -77,8 +128,10 @@ static void complete(struct master *m)
     struct reload *r = &m->reload;
 
     listen_prune(&m->listen, supervise_acknowledged(m));
-    if (r->is_quiet)
+    if (r->kind == RELOAD_NAMES)
         log_info("names resolved: generation %llu is in force", number(m));
+    else if (m->listen.is_trial)
+        log_notice("worker 0 has generation %llu", number(m));
     else
         log_notice("reloaded: generation %llu is in force", number(m));
     finish(m, true, strbuf_slice(&r->answer));
@@ -91,7 +144,7 @@ static void on_deadline(struct deadline *d)
     for (unsigned i = 0; i < m->nworkers; i++) {
         const struct worker *w = &m->workers[i];
 
-        if (w->phase == PHASE_SERVING && w->acknowledged == m->generation.number)
+        if (w->phase == PHASE_SERVING && w->acknowledged == apply_generation(m, i)->number)
             continue;
         log_warnx("%s has not taken generation %llu within %d s", w->name, number(m),
                   WORKERS_TIMEOUT_MS / 1000);
@@ -115,50 +168,105 @@ void reload_worker_failed(struct master *m, const struct worker *w, struct slice
     if (m->reload.phase == RELOAD_APPLYING)
         strbuf_printf(&m->reload.answer, "warning: %s could not take it and is started anew: "
                       "%.*s\n", w->name, SLICE_ARG(why));
+    apply_worker_failed(m, w->index, why);
 }
 
-static void apply(struct master *m, struct generation *next, struct report *report)
+static void wait_for_workers(struct master *m, enum reload_kind kind)
 {
     struct reload *r = &m->reload;
-    struct strbuf changes, lines;
 
-    assert(next->number == m->generation.number + 1);
-    strbuf_init(&changes);
-    strbuf_init(&lines);
-    kept_restore(&m->kept, next->conf, report);
-    (void)changes_describe(m->generation.conf, next->conf, &changes, &lines);
-    if (!install(m, next, 0, report)) {
-        strbuf_fini(&changes);
-        strbuf_fini(&lines);
-        generation_fini(next);
-        refuse(m, report);
-        return;
-    }
-    strbuf_clear(&r->answer);
-    strbuf_add(&r->answer, strbuf_slice(&report->text));
-    strbuf_printf(&r->answer, "generation %llu: %s\n", number(m), changes.s);
-    strbuf_add(&r->answer, strbuf_slice(&lines));
-    if (!r->is_quiet) {
-        stat_inc(&m->stats->reloads);
-        logs_report(report);
-        log_info("generation %llu: %s", number(m), changes.s);
-    }
-    strbuf_fini(&changes);
-    strbuf_fini(&lines);
+    r->kind = kind;
     r->phase = RELOAD_APPLYING;
+    deadline_cancel(&r->resolve);
     deadline_set(&m->events, &r->deadline, WORKERS_TIMEOUT_MS);
     reload_progress(m);
 }
 
-void reload_read(struct master *m, enum reader_task task, int bundle, struct report *report)
+void reload_spread(struct master *m)
+{
+    reload_interrupt(m);
+    strbuf_clear(&m->reload.answer);
+    supervise_settle(m);
+    wait_for_workers(m, RELOAD_APPLY);
+}
+
+/* It is in force: who did it, and what it says. */
+static void note(struct master *m, enum reload_kind kind, const struct report *report,
+                 const char *counts, struct slice lines)
+{
+    struct strbuf *answer = &m->reload.answer;
+    char who[32];
+
+    strbuf_clear(answer);
+    strbuf_add(answer, strbuf_slice(&report->text));
+    strbuf_printf(answer, "generation %llu: %s\n", number(m), counts);
+    strbuf_add(answer, lines);
+    switch (kind) {
+    case RELOAD_FILES:
+        origin_set(&m->origin, m->file, "reload by %s", origin_who(m->reload.uid, who));
+        break;
+    case RELOAD_APPLY:
+        apply_swapped(m);
+        break;
+    case RELOAD_BACK:
+        apply_swapped_back(m);
+        return;
+    case RELOAD_NAMES:
+    case RELOAD_DIFF:
+        return;
+    }
+    stat_inc(&m->stats->reloads);
+    logs_report(report);
+    log_info("generation %llu: %s", number(m), counts);
+}
+
+bool reload_swap(struct master *m, enum reload_kind kind, struct generation *next,
+                 struct report *report)
+{
+    struct strbuf counts, lines;
+    bool is_done;
+
+    assert(next->number == m->generation.number + 1);
+    strbuf_init(&counts);
+    strbuf_init(&lines);
+    (void)changes_describe(m->generation.conf, next->conf, &counts, &lines);
+    is_done = install(m, next, 0, report);
+    if (is_done) {
+        note(m, kind, report, counts.s, strbuf_slice(&lines));
+        wait_for_workers(m, kind);
+    }
+    strbuf_fini(&counts);
+    strbuf_fini(&lines);
+    return is_done;
+}
+
+static void apply(struct master *m, struct generation *next, struct report *report)
+{
+    bool is_apply = m->reload.kind == RELOAD_APPLY;
+
+    kept_restore(&m->kept, next->conf, report);
+    if (is_apply)
+        apply_swap_begin(m);
+    if (reload_swap(m, m->reload.kind, next, report))
+        return;
+    if (is_apply)
+        apply_swap_failed(m);
+    generation_fini(next);
+    refuse(m, report);
+}
+
+void reload_read(struct master *m, int bundle, struct report *report)
 {
     struct generation next;
 
     assert(m->reload.phase == RELOAD_READING);
     generation_init(&next);
-    if (bundle >= 0 && generation_open(&next, bundle, report))
+    if (m->reload.kind == RELOAD_DIFF) {
+        apply_diffed(m, bundle, report);
+        finish(m, true, SLICE_NONE);
+    } else if (bundle >= 0 && generation_open(&next, bundle, report))
         apply(m, &next, report);
-    else if (task == READER_RESOLVE)
+    else if (m->reload.kind == RELOAD_NAMES)
         finish(m, true, SLICE_NONE); /* still none */
     else
         refuse(m, report);
@@ -166,27 +274,40 @@ void reload_read(struct master *m, enum reader_task task, int bundle, struct rep
 
 void reload_reader_gone(struct master *m)
 {
-    start_next(m);
+    reload_poke(m);
+}
+
+void reload_interrupt(struct master *m)
+{
+    struct reload *r = &m->reload;
+
+    if (r->phase != RELOAD_READING)
+        return;
+    assert(r->kind == RELOAD_NAMES || r->kind == RELOAD_DIFF);
+    reader_stop(m);
+    if (r->kind == RELOAD_DIFF)
+        apply_diff_again(m);
+    r->phase = RELOAD_IDLE;
 }
 
 /* ---- its beginning ---- */
 
-static void begin(struct master *m, enum reader_task task)
+void reload_begin(struct master *m, enum reload_kind kind, const char *file)
 {
     struct reload *r = &m->reload;
     struct report report;
 
     r->phase = RELOAD_READING;
-    r->is_quiet = task == READER_RESOLVE;
+    r->kind = kind;
     deadline_cancel(&r->resolve);
-    if (!r->is_quiet)
+    if (kind == RELOAD_FILES || kind == RELOAD_APPLY)
         notify_reloading();
-    if (reader_start(m, task) == 0)
+    if (reader_start(m, kind == RELOAD_NAMES ? READER_RESOLVE : READER_FILES, file) == 0)
         return;
     report_init(&report);
     report_error(&report, "no process can be made to read the configuration: %s",
                  strerror(errno));
-    refuse(m, &report);
+    reload_read(m, -1, &report);
     report_fini(&report);
 }
 
@@ -202,22 +323,17 @@ void reload_request(struct master *m, struct client *client)
     r->is_wanted = true;
     if (client)
         list_push(&r->next, &client->waiting);
-    start_next(m);
+    reload_poke(m);
 }
 
 static void on_resolve(struct deadline *d)
 {
     struct master *m = CONTAINER(d, struct master, reload.resolve);
 
-    if (reload_is_idle(m) && !upgrade_is_busy(&m->upgrade))
-        begin(m, READER_RESOLVE);
+    if (reload_is_free(m) && !m->listen.is_trial)
+        reload_begin(m, RELOAD_NAMES, m->file);
     else
         deadline_set(&m->events, d, RESOLVE_MS);
-}
-
-bool reload_is_idle(const struct master *m)
-{
-    return m->reload.phase == RELOAD_IDLE && m->reader.pid == 0;
 }
 
 void reload_init(struct master *m)
@@ -230,18 +346,23 @@ void reload_init(struct master *m)
     deadline_init(&r->deadline, on_deadline);
     deadline_init(&r->resolve, on_resolve);
     strbuf_init(&r->answer);
+    origin_init(&m->origin);
+    apply_init(&m->apply);
 }
 
 void reload_fini(struct master *m)
 {
     strbuf_fini(&m->reload.answer);
+    origin_fini(&m->origin);
+    apply_fini(&m->apply);
 }
 
 void reload_allow(struct master *m)
 {
+    origin_set(&m->origin, m->file, "start");
     if (config_has_unresolved(&m->generation.text))
         deadline_set(&m->events, &m->reload.resolve, RESOLVE_MS);
-    start_next(m);
+    reload_poke(m);
 }
 
 void reload_stop(struct master *m)
@@ -254,5 +375,6 @@ void reload_stop(struct master *m)
     deadline_cancel(&r->resolve);
     answer_all(&r->waiting, false, SLICE("rpd is stopping\n"));
     answer_all(&r->next, false, SLICE("rpd is stopping\n"));
+    apply_stop(m);
     reader_stop(m);
 }

@@ -1,9 +1,10 @@
 /* Reload: a reader child reads the configuration, the master puts it in force and waits for the
- * workers to say that they have it. */
+ * workers to say that they have it. The same for an apply and for going back (apply.h). */
 #ifndef RPD_MASTER_RELOAD_H
 #define RPD_MASTER_RELOAD_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include "common/base/list.h"
 #include "common/base/slice.h"
 #include "common/base/strbuf.h"
@@ -16,13 +17,25 @@ struct worker;
 
 /*
  *   IDLE --request--> READING --accepted--> APPLYING --all workers ready, or 10 s--> IDLE
- *                        +------refused-------------------------------------------->
+ *                        +------refused, or read only (RELOAD_DIFF)----------------->
+ *
+ * RELOAD_BACK reads nothing: from any state straight to APPLYING; what was being read is begun anew
+ * afterwards.
  */
 enum reload_phase { RELOAD_IDLE, RELOAD_READING, RELOAD_APPLYING };
 
+enum reload_kind {
+    RELOAD_FILES, /* the file of the start, anew */
+    RELOAD_NAMES, /* no file is read: names resolved at last */
+    RELOAD_APPLY, /* the file of an apply */
+    RELOAD_DIFF,  /* read and compared, nothing more */
+    RELOAD_BACK,  /* the configuration before an apply */
+};
+
 struct reload {
     enum reload_phase phase;
-    bool is_quiet;            /* no file was read: names resolved at last */
+    enum reload_kind kind;    /* of the one under way */
+    uid_t uid;                /* who asked for it; (uid_t)-1: a signal */
     bool is_wanted;           /* asked for again meanwhile: once more afterwards */
     struct list waiting;      /* clients, for the one under way */
     struct list next;         /* clients, for the one afterwards */
@@ -43,10 +56,27 @@ bool reload_is_idle(const struct master *m);
 void reload_stop(struct master *m);
 
 /* The reader's outcome; the bundle (-1: none) is taken over. */
-void reload_read(struct master *m, enum reader_task task, int bundle, struct report *report);
+void reload_read(struct master *m, int bundle, struct report *report);
 void reload_reader_gone(struct master *m);
 /* A worker has taken a generation, or has ended; has refused it. */
 void reload_progress(struct master *m);
 void reload_worker_failed(struct master *m, const struct worker *w, struct slice why);
+
+/* ---- for apply.c ---- */
+
+/* Whether something new may be read now. */
+bool reload_is_free(const struct master *m);
+/* Somebody waits for that. */
+void reload_poke(struct master *m);
+/* Reads `file` (which stays until the outcome): RELOAD_APPLY or RELOAD_DIFF. */
+void reload_begin(struct master *m, enum reload_kind kind, const char *file);
+/* What is being read is given up, to be begun anew. */
+void reload_interrupt(struct master *m);
+/* Puts *next in force (it is empty then) and waits for the workers; false with errors in the
+ * report: all is as before. */
+bool reload_swap(struct master *m, enum reload_kind kind, struct generation *next,
+                 struct report *report);
+/* The generation in force is for every worker now: waits for them. */
+void reload_spread(struct master *m);
 
 #endif

@@ -259,7 +259,7 @@ void retirees_reopen(struct master *m)
 {
     struct ipc_msg msg = { .type = IPC_LOGS };
 
-    logs_message(m, &msg);
+    logs_message(&m->logs, m->generation.bundle, &msg);
     LIST_EACH(it, &m->retirees.list)
         if (of(it)->channel.fd >= 0 && ipc_send(of(it)->channel.fd, &msg) != 0)
             log_warn("earlier worker %u keeps its old log files", of(it)->is.index);

@@ -15,6 +15,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/ipc.h"
 #include "common/core/role.h"
+#include "master/apply.h"
 #include "master/flight.h"
 #include "master/heir.h"
 #include "master/listen.h"
@@ -128,6 +129,7 @@ enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_LISTEN, DUE_UNLISTEN, DUE_GENE
 static enum due next_due(const struct worker *w, struct ipc_msg *msg)
 {
     const struct master *m = w->master;
+    uint64_t number = apply_generation(m, w->index)->number;
 
     if (w->is_stop_due) {
         msg->type = IPC_STOP;
@@ -147,15 +149,15 @@ static enum due next_due(const struct worker *w, struct ipc_msg *msg)
         return DUE_LISTEN;
     if (listen_surplus(&m->listen, w->index, m->nworkers, msg))
         return DUE_UNLISTEN;
-    if (w->sent < m->generation.number) {
+    if (w->sent < number) {
         msg->type = IPC_GENERATION;
-        msg->number = m->generation.number;
-        logs_message(m, msg);
+        msg->number = number;
+        logs_message(apply_logs(m, w->index), apply_generation(m, w->index)->bundle, msg);
         return DUE_GENERATION;
     }
     if (w->logs_sent < m->logs_number) {
         msg->type = IPC_LOGS;
-        logs_message(m, msg);
+        logs_message(apply_logs(m, w->index), apply_generation(m, w->index)->bundle, msg);
         return DUE_LOGS;
     }
     return DUE_NOTHING;

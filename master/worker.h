@@ -40,6 +40,7 @@ struct worker {
     bool is_killed;        /* by us */
     bool has_refused;      /* a generation */
     uint64_t crashed_at_us;
+    unsigned crashes;      /* so far, of this index */
     unsigned backoff_ms;
 };
 

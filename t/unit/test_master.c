@@ -363,21 +363,28 @@ static unsigned surplus(struct listen_table *t, unsigned index, unsigned nworker
     return msg.count;
 }
 
-START_TEST(test_sockets_change_hands)
+/* A listener at a port that is free. */
+static void at_free_port(char *ini, size_t size)
 {
     struct addr at = { .len = sizeof at.in4 };
     struct bind_socket free_port;
-    struct listen_table t;
-    struct made one;
-    char ini[128];
 
     at.in4.sin_family = AF_INET;
     at.in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     ck_assert_int_eq(bind_listen(&free_port, &at, false, false, 0), 0);
     ck_assert_int_eq(getsockname(free_port.fd, &at.sa, &at.len), 0);
     bind_close(&free_port, &at);
-    snprintf(ini, sizeof ini, "[listener web]\nbind = 127.0.0.1:%u\n[route a]\nrespond = 200 a\n",
+    snprintf(ini, size, "[listener web]\nbind = 127.0.0.1:%u\n[route a]\nrespond = 200 a\n",
              ntohs(at.in4.sin_port));
+}
+
+START_TEST(test_sockets_change_hands)
+{
+    struct listen_table t;
+    struct made one;
+    char ini[128];
+
+    at_free_port(ini, sizeof ini);
     make(&one, ini);
     listen_init(&t);
     ck_assert(prepare(&t, one.conf, 3));
@@ -444,6 +451,89 @@ START_TEST(test_unused_sockets_close_when_every_worker_was_told)
 }
 END_TEST
 
+/* Worker 0 at the new configuration, the others at the old one: each address is accepted on by
+ * somebody who knows it. */
+START_TEST(test_first_worker_has_what_only_the_new_binds)
+{
+    struct listen_table t;
+    struct made old, new;
+    char dir[] = "/tmp/rpd-unit-XXXXXX", ini[512], path[64];
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(ini, sizeof ini, "[listener a]\nbind = unix:%s/a\n[listener b]\nbind = unix:%s/b\n"
+             "[route a]\nrespond = 200 a\n", dir, dir);
+    make(&old, ini);
+    snprintf(ini, sizeof ini, "[listener a]\nbind = unix:%s/a\n[listener c]\nbind = unix:%s/c\n"
+             "[route a]\nrespond = 200 a\n", dir, dir);
+    make(&new, ini);
+    snprintf(path, sizeof path, "%s/b", dir);
+    listen_init(&t);
+    ck_assert(prepare(&t, old.conf, 2));
+    listen_commit(&t, old.conf, 1, true);
+    ck_assert_uint_eq(batch(&t, 0, 2) + batch(&t, 1, 2), 4);
+    t.is_trial = true;
+    ck_assert(prepare(&t, new.conf, 2));
+    listen_commit(&t, new.conf, 2, true);
+    ck_assert_uint_eq(batch(&t, 1, 2), 0);
+    ck_assert_uint_eq(batch(&t, 0, 2), 1); /* c */
+    listen_generation_sent(&t, 0, 2);
+    listen_worker_gone(&t, 1);
+    listen_prune(&t, 2);
+    ck_assert(exists(path)); /* worker 1's successor is to have it */
+    ck_assert_uint_eq(batch(&t, 1, 2), 2); /* a, b */
+    listen_worker_gone(&t, 0);
+    ck_assert_uint_eq(batch(&t, 0, 2), 2); /* a, c */
+    t.is_trial = false;
+    ck_assert_uint_eq(batch(&t, 1, 2), 1); /* c */
+    listen_generation_sent(&t, 1, 2);
+    listen_prune(&t, 2);
+    ck_assert(!exists(path));
+    listen_fini(&t);
+    unmake(&old);
+    unmake(&new);
+    rmdir(dir);
+}
+END_TEST
+
+START_TEST(test_sockets_of_a_trial_change_hands)
+{
+    struct listen_table t;
+    struct made old, new;
+    char ini[128];
+
+    at_free_port(ini, sizeof ini);
+    make(&old, ini);
+    listen_init(&t);
+    ck_assert(prepare(&t, old.conf, 3));
+    listen_commit(&t, old.conf, 1, true);
+    for (unsigned i = 0; i < 3; i++)
+        listen_worker(&t, i, LISTEN_SERVING);
+    ck_assert_uint_eq(batch(&t, 0, 3) + batch(&t, 1, 3) + batch(&t, 2, 3), 3);
+    at_free_port(ini, sizeof ini);
+    make(&new, ini);
+    t.is_trial = true;
+    ck_assert(prepare(&t, new.conf, 3));
+    listen_commit(&t, new.conf, 2, true);
+    ck_assert_uint_eq(batch(&t, 0, 3), 3); /* all of the new one's */
+    ck_assert_uint_eq(batch(&t, 1, 3), 1); /* of the old one's that which was worker 0's */
+    ck_assert_uint_eq(surplus(&t, 0, 3) + surplus(&t, 1, 3) + surplus(&t, 2, 3), 1);
+    listen_generation_sent(&t, 0, 2);
+    listen_worker_gone(&t, 1);
+    ck_assert_uint_eq(batch(&t, 0, 3) + batch(&t, 2, 3), 2);
+    listen_worker(&t, 1, LISTEN_SERVING);
+    ck_assert_uint_eq(batch(&t, 1, 3) + surplus(&t, 2, 3), 4);
+    listen_worker_gone(&t, 0); /* nobody else could serve the new one's */
+    ck_assert_uint_eq(batch(&t, 1, 3) + batch(&t, 2, 3), 0);
+    listen_worker(&t, 0, LISTEN_SERVING);
+    ck_assert_uint_eq(batch(&t, 0, 3), 3);
+    t.is_trial = false;
+    ck_assert_uint_eq(batch(&t, 1, 3) + batch(&t, 2, 3) + surplus(&t, 0, 3), 4);
+    listen_fini(&t);
+    unmake(&old);
+    unmake(&new);
+}
+END_TEST
+
 /* ---- loop ---- */
 
 struct probe {
@@ -505,4 +595,5 @@ UNIT_MAIN("master", test_changes, test_changes_of_values, test_changes_by_name,
           test_backoff_ends_after_ten_good_seconds,
           test_every_socket_has_a_holder, test_shared_sockets_go_to_every_worker_once,
           test_sockets_change_hands, test_unused_sockets_close_when_every_worker_was_told,
+          test_first_worker_has_what_only_the_new_binds, test_sockets_of_a_trial_change_hands,
           test_loop_serves_events_and_deadlines)
