@@ -559,3 +559,18 @@ def test_nonsense_on_the_control_socket_is_refused(rpd, line):
             said += more
     assert said.startswith(b"refused\n") and said.endswith(b"\n")
     assert body(d) == b"one"
+
+
+def test_going_back_does_not_wait_for_the_reader(rpd):
+    """A file that cannot be read for now holds up nobody; its turn comes again."""
+    d = rpd(ONE)
+    fifo = d.dir / "fifo"
+    os.mkfifo(fifo)
+    d.ctl("apply", other(d, TWO), "--confirm", "2s", check=True)
+    call = Running(d, "config", "diff", fifo)
+    wait_until(lambda: len(d.children()) == 3)
+    wait_rolled_back(d)
+    assert body(d) == b"one"
+    assert not call.is_over()
+    fifo.write_text(d.config.read_text())
+    assert call.end() == (0, "nothing changes\n")
