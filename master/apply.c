@@ -515,6 +515,7 @@ void apply_swapped(struct master *m)
     a->crashes = m->workers[0].crashes;
     a->before_file = m->origin.file ? xstrdup(m->origin.file) : NULL;
     origin_set(&m->origin, a->file, "apply by %s", origin_who(a->uid, who));
+    log_notice("generation %llu: %s, applied by %s", number_of(&m->generation), a->file, who);
 }
 
 /* ---- clients ---- */
