@@ -211,7 +211,7 @@ static void note_of_file(const struct master *m, const char *file, struct strbuf
 {
     if (strcmp(file, m->file) != 0)
         strbuf_printf(out, "the running configuration is that of %s, not of %s: copy it there, or "
-                      "the next reload or restart brings that one back", file, m->file);
+                      "the next reload, upgrade or restart brings that one back", file, m->file);
 }
 
 /* For good: the answer so far, and what `reload` would do now. */

@@ -103,6 +103,8 @@ const struct conf *apply_objects(const struct master *m);
 void apply_keep(struct master *m);
 /* Opens the logs of those that keep the configuration before anew; false with errors. */
 bool apply_reopen(struct master *m, struct report *report);
+/* An upgrade begins: nobody waits his turn any more. */
+void apply_make_way(struct master *m);
 /* rpd stops: whoever waits is told so, nothing goes back any more. */
 void apply_stop(struct master *m);
 

@@ -187,6 +187,12 @@ void apply_next(struct master *m)
     }
 }
 
+void apply_make_way(struct master *m)
+{
+    LIST_EACH(it, &m->apply.queue)
+        (void)upgrade_refuses(CONTAINER(it, struct client, waiting));
+}
+
 void apply_diff_again(struct master *m)
 {
     struct list *it = list_shift(&m->apply.diffing);

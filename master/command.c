@@ -48,7 +48,8 @@ static void on_config(struct client *c, struct slice args)
     struct strbuf text;
 
     if (slice_eq(word, SLICE("diff"))) {
-        apply_diff_ask(c, file);
+        if (!upgrade_refuses(c))
+            apply_diff_ask(c, file);
         return;
     }
     if (word.n > 0) {
@@ -65,19 +66,22 @@ static void on_config(struct client *c, struct slice args)
 
 static void on_apply(struct client *c, struct slice args)
 {
-    apply_ask(c, args);
+    if (!upgrade_refuses(c))
+        apply_ask(c, args);
 }
 
 static void on_confirm(struct client *c, struct slice args)
 {
     (void)args;
-    apply_confirm(c);
+    if (!upgrade_refuses(c))
+        apply_confirm(c);
 }
 
 static void on_rollback(struct client *c, struct slice args)
 {
     (void)args;
-    apply_rollback(c);
+    if (!upgrade_refuses(c))
+        apply_rollback(c);
 }
 
 static void on_version(struct client *c, struct slice args)

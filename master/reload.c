@@ -359,7 +359,6 @@ void reload_fini(struct master *m)
 
 void reload_allow(struct master *m)
 {
-    origin_set(&m->origin, m->file, "start");
     if (config_has_unresolved(&m->generation.text))
         deadline_set(&m->events, &m->reload.resolve, RESOLVE_MS);
     reload_poke(m);

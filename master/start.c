@@ -346,6 +346,18 @@ static void trial_passed(struct master *m)
     stop_own(m);
 }
 
+static void set_origin(struct master *m)
+{
+    if (m->takeover.failed.n > 0)
+        origin_set(&m->origin, m->file, "start after an upgrade that failed");
+    else if (m->takeover.kind == TAKEOVER_UPGRADE)
+        origin_set(&m->origin, m->file, "upgrade from rpd %s", m->takeover.version.s);
+    else if (m->is_after_crash)
+        origin_set(&m->origin, m->file, "start after a master that was killed");
+    else
+        origin_set(&m->origin, m->file, "start");
+}
+
 void start_progress(struct master *m)
 {
     if (m->phase != MASTER_STARTING || !supervise_is_settled(m))
@@ -360,6 +372,7 @@ void start_progress(struct master *m)
                m->nworkers == 1 ? "" : "s", (unsigned long long)m->generation.number);
     daemon_report(&m->daemon, EXIT_SUCCESS);
     notify_ready(m->pid);
+    set_origin(m);
     takeover_done(m);
     reload_allow(m);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "common/base/fd.h"
 #include "common/base/log.h"
+#include "master/apply.h"
 #include "master/handing.h"
 #include "master/master.h"
 #include "master/notify.h"
@@ -254,6 +255,19 @@ static bool is_room(const struct master *m)
     return n + m->nworkers <= STATS_SLOTS_MAX;
 }
 
+/* Not over the head of who may still have to confirm. */
+static void refuse_pending(struct master *m)
+{
+    struct strbuf why;
+
+    strbuf_init(&why);
+    apply_reason(m, &why);
+    m->upgrade.is_wanted = false;
+    log_errorx("upgrade refused: %.*s", (int)why.n - 1, why.s);
+    upgrade_answer(m, false, strbuf_slice(&why));
+    strbuf_fini(&why);
+}
+
 static void begin(struct master *m)
 {
     struct upgrade *u = &m->upgrade;
@@ -262,6 +276,7 @@ static void begin(struct master *m)
     u->is_ready = false;
     u->phase = UPGRADE_TRYING;
     strbuf_clear(&u->text);
+    apply_make_way(m);
     notify_reloading();
     log_notice("upgrade: trying %s", m->program);
     if (!is_room(m))
@@ -272,8 +287,20 @@ static void begin(struct master *m)
 
 void upgrade_progress(struct master *m)
 {
-    if (m->upgrade.is_wanted && m->phase == MASTER_SERVING && reload_is_idle(m))
+    if (!m->upgrade.is_wanted || m->phase != MASTER_SERVING)
+        return;
+    if (apply_is_pending(m))
+        refuse_pending(m);
+    else if (reload_is_idle(m))
         begin(m);
+}
+
+bool upgrade_refuses(struct client *client)
+{
+    if (!upgrade_is_busy(&client->master->upgrade))
+        return false;
+    control_answer(client, false, SLICE("an upgrade is being tried: wait until it is done\n"));
+    return true;
 }
 
 void upgrade_request(struct master *m, struct client *client)

@@ -45,6 +45,8 @@ static inline bool upgrade_is_busy(const struct upgrade *u)
 {
     return u->phase != UPGRADE_IDLE;
 }
+/* The same, and the client is told so. */
+bool upgrade_refuses(struct client *client);
 /* A reload is done. */
 void upgrade_progress(struct master *m);
 /* SIGCHLD: true when the process was the trial. */

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -12,7 +13,7 @@ from harness.applies import Running, config_head, generations, other
 from harness.client import request_bytes
 from harness.daemon import free_port, plain
 from harness.origin import canned, upgrade_echo
-from harness.util import patience, pattern, wait_until
+from harness.util import RPD, patience, pattern, wait_until
 
 ONE = "[listener web]\nbind = @web@\n[route all]\nrespond = 200 one\n"
 TWO = ONE.replace("200 one", "200 two")
@@ -150,6 +151,53 @@ def test_reload_and_apply_are_refused_while_unconfirmed(rpd):
     d.ctl("confirm", check=True)
     d.reload()
     assert body(d) == b"one"
+
+
+@pytest.mark.parametrize("how, state, says", [
+    (["--confirm", "1h"], "; unconfirmed", "is unconfirmed until"),
+    (["--confirm", "1h", "--first-worker", "1h"], "; on trial", "is tried by worker 0 until"),
+])
+def test_upgrade_is_refused_until_it_is_settled(rpd, how, state, says):
+    d = rpd(ONE)
+    path = other(d, TWO)
+    call = Running(d, "apply", path, *how)
+    wait_until(lambda: config_head(d)[-1].startswith(state))
+    pids = d.worker_pids()
+    done = d.ctl("upgrade")
+    assert done.returncode == 1
+    assert says in done.stderr and "rpctl rollback" in done.stderr
+    d.signal(signal.SIGUSR2)
+    wait_until(lambda: len(re.findall("upgrade refused: generation 2 .*" + says, d.stderr())) == 2)
+    assert d.worker_pids() == pids and d.stats()["rpd"]["upgrades"] == 0
+    d.ctl("rollback", check=True)
+    call.end()
+    done = d.ctl("upgrade")
+    assert done.returncode == 0, done
+    assert ": upgrade from rpd " in config_head(d)[1] and is_settled(d)
+    assert body(d) == b"one"
+
+
+def test_nothing_is_applied_while_an_upgrade_is_tried(rpd, tmp_path):
+    program = tmp_path / "rpd"
+    shutil.copy(RPD, program)
+    d = rpd(ONE, program=program)
+    path = other(d, TWO)
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    slow.rename(program)
+    call = Running(d, "upgrade")
+    d.wait_log("upgrade: trying")
+    for command in (["apply", path], ["confirm"], ["rollback"], ["config", "diff", path]):
+        done = d.ctl(*command)
+        assert done.returncode == 1 and "an upgrade is being tried" in done.stderr
+    assert body(d) == b"one" and is_settled(d)
+    for pid in set(d.children()) - set(d.worker_pids()):
+        os.kill(pid, signal.SIGKILL)
+    assert call.end()[0] == 1
+    assert config_head(d)[1].endswith(": start"), "as before"
+    d.ctl("apply", path, check=True)
+    assert body(d) == b"two"
 
 
 def test_stop_while_unconfirmed_just_stops(rpd):
