@@ -86,7 +86,7 @@ struct conn {
     struct ip local;      /* what a PROXY header said our end is; family 0: ask the kernel */
     union {
         uint32_t linger_left; /* is_lingering: bytes still read and dropped */
-        uint32_t epoch;       /* the user's, 0 at first: to tell connections made under other rules */
+        uint32_t epoch;       /* the user's: tells connections made under other rules */
     };
     uint16_t error;       /* is_broken: the errno on_broken is told */
     bool is_connecting : 1;
