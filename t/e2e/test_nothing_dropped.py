@@ -58,6 +58,17 @@ def size(pids):
     return [fds(pid) for pid in pids], sum(memory(pid) for pid in pids)
 
 
+def fill_recorders(d, n=2100):
+    """Until each worker's flight recorder has written to all of its memory."""
+    def is_filled():
+        with d.client("pipe") as client:
+            client.send(request_bytes(target="/bytes/0") * 100)
+            for _ in range(100):
+                assert client.response().status == 200
+        return all(w["requests"] >= n for w in d.stats()["workers"])
+    wait_until(is_filled, 30, "each worker to have had its share of requests", interval=0)
+
+
 def kept_within(pids, before):
     """Descriptors as before, memory within 5 %, once what is pooled has been given back."""
     def is_so():
@@ -117,6 +128,7 @@ def test_two_hundred_reloads_drop_nothing(rpd, stand):
     with Crowd(stand, d, many) as crowd:  # pools and allocators get their size
         reload_often(d, stand, crowd, times(20))
     crowd.check()
+    fill_recorders(d)
     pids = sorted(d.processes())
     before = settled(d), size(pids)
     with Crowd(stand, d) as crowd:
