@@ -42,28 +42,9 @@ struct reader {
 
 /* ---- bytes ---- */
 
-/* How many of the n bytes there are. */
-static size_t read_at(const struct reader *r, void *to, size_t n, uint64_t at)
-{
-    size_t done = 0;
-    ssize_t got;
-
-    if (at > INT64_MAX - n)
-        return 0;
-    while (done < n) {
-        got = pread(r->fd, (char *)to + done, n - done, (off_t)(at + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        done += (size_t)got;
-    }
-    return done;
-}
-
 static bool read_all(struct reader *r, void *to, size_t n, uint64_t at)
 {
-    if (read_at(r, to, n, at) == n)
+    if (fd_read_at(r->fd, to, n, at) == n)
         return true;
     r->what = "it is cut off";
     return false;
@@ -85,7 +66,7 @@ static size_t read_sparse(const struct reader *r, unsigned char *to, size_t n, u
         return 0;
     data = lseek(r->fd, (off_t)at, SEEK_DATA);
     if (data < 0 ? errno != ENXIO : (uint64_t)data - at < n)
-        return read_at(r, to, n, at);
+        return fd_read_at(r->fd, to, n, at);
     memset(to, 0, n);
     return n < r->size - at ? n : (size_t)(r->size - at);
 }
@@ -310,7 +291,7 @@ static bool read_header(struct reader *r)
     struct segment_header *h = &r->head;
 
     r->what = "it is none";
-    if (read_at(r, h, sizeof *h, 0) != sizeof *h
+    if (fd_read_at(r->fd, h, sizeof *h, 0) != sizeof *h
         || memcmp(h->magic, SEGMENT_MAGIC, sizeof h->magic) != 0)
         return false;
     r->what = "this rpctl does not know its layout";

@@ -45,6 +45,24 @@ int fd_write_all(int fd, const void *p, size_t n)
     return 0;
 }
 
+size_t fd_read_at(int fd, void *to, size_t n, uint64_t at)
+{
+    size_t done = 0;
+
+    if (at > INT64_MAX - n)
+        return 0;
+    while (done < n) {
+        ssize_t got = pread(fd, (char *)to + done, n - done, (off_t)(at + done));
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        done += (size_t)got;
+    }
+    return done;
+}
+
 static int read_all(int fd, size_t max, struct strbuf *out)
 {
     size_t total = 0;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include "common/base/strbuf.h"
 
@@ -13,6 +14,8 @@ int fd_nonblock(int fd);
 int fd_cloexec(int fd, bool on);
 /* All of n bytes, restarting; -1 with errno. Blocking descriptors only. */
 int fd_write_all(int fd, const void *p, size_t n);
+/* n bytes from `at` on; how many there were (at an error too). */
+size_t fd_read_at(int fd, void *to, size_t n, uint64_t at);
 /* Whole file appended to *out; -1 with errno (EFBIG above max bytes). */
 int fd_read_file(const char *path, size_t max, struct strbuf *out);
 /* Closes every descriptor >= first but those in keep[] (sorted or not). */

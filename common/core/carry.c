@@ -69,18 +69,7 @@ static void put(unsigned char *p, uint64_t v)
 
 static bool read_at(const struct carry *c, void *to, size_t n, uint64_t at)
 {
-    size_t done = 0;
-
-    while (done < n) {
-        ssize_t got = pread(c->fd, (char *)to + done, n - done, (off_t)(at + done));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        done += (size_t)got;
-    }
-    return true;
+    return fd_read_at(c->fd, to, n, at) == n;
 }
 
 /* The record until the next call; NULL where nothing was ever written, or past the end. */

@@ -33,18 +33,7 @@ struct section {
 
 static bool read_at(const struct reader *r, void *to, size_t n, uint64_t at)
 {
-    size_t done = 0;
-
-    while (done < n) {
-        ssize_t got = pread(r->fd, (char *)to + done, n - done, (off_t)(at + done));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        done += (size_t)got;
-    }
-    return true;
+    return fd_read_at(r->fd, to, n, at) == n;
 }
 
 static uint32_t seq_at(const char *p)

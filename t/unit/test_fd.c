@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "t/unit/unit.h"
@@ -106,6 +107,25 @@ START_TEST(read_file_appends_up_to_max)
 }
 END_TEST
 
+START_TEST(read_at_gives_what_there_is)
+{
+    char got[16] = "";
+    FILE *f = tmpfile();
+
+    ck_assert_ptr_nonnull(f);
+    fputs("0123456789", f);
+    fflush(f);
+    ck_assert_uint_eq(fd_read_at(fileno(f), got, 4, 3), 4);
+    ck_assert_mem_eq(got, "3456", 4);
+    ck_assert_uint_eq(fd_read_at(fileno(f), got, sizeof got, 8), 2);
+    ck_assert_mem_eq(got, "89", 2);
+    ck_assert_uint_eq(fd_read_at(fileno(f), got, 1, 10), 0);
+    ck_assert_uint_eq(fd_read_at(fileno(f), got, 1, UINT64_MAX), 0);
+    ck_assert_uint_eq(fd_read_at(-1, got, 1, 0), 0);
+    fclose(f);
+}
+END_TEST
+
 /* In a child: Check's own descriptors must survive. */
 START_TEST(close_from_spares_what_is_kept)
 {
@@ -132,4 +152,5 @@ START_TEST(close_from_spares_what_is_kept)
 END_TEST
 
 UNIT_MAIN("fd", close_keeps_errno_and_clears, flags_are_set, write_all_writes_all,
-          read_file_appends_up_to_max, close_from_spares_what_is_kept)
+          read_file_appends_up_to_max, read_at_gives_what_there_is,
+          close_from_spares_what_is_kept)
