@@ -26,12 +26,6 @@ static unsigned long long number_of(const struct generation *g)
     return (unsigned long long)g->number;
 }
 
-static void answer_all(struct list *clients, bool is_ok, struct slice text)
-{
-    LIST_EACH(it, clients)
-        control_answer(CONTAINER(it, struct client, waiting), is_ok, text);
-}
-
 /* ---- beginning and end ---- */
 
 void apply_init(struct apply *a)
@@ -84,7 +78,7 @@ void apply_stop(struct master *m)
     struct list *lists[] = { &a->queue, &a->clients, &a->diffing, &a->backers };
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        answer_all(lists[i], false, SLICE("rpd is stopping\n"));
+        control_answer_all(lists[i], false, SLICE("rpd is stopping\n"));
     deadline_cancel(&a->tick);
     a->phase = APPLY_NONE; /* workers that are left keep what they have */
 }
@@ -227,7 +221,7 @@ static void keep_for_good(struct master *m)
         strbuf_printf(&a->answer, "note: %s\n", note.s);
     }
     strbuf_fini(&note);
-    answer_all(&a->clients, true, strbuf_slice(&a->answer));
+    control_answer_all(&a->clients, true, strbuf_slice(&a->answer));
     forget(a);
 }
 
@@ -254,7 +248,7 @@ static void settled(struct master *m)
     log_notice("generation %llu (%s) is %s", number_of(&m->generation), a->file,
                a->answer.s + begin);
     strbuf_addc(&a->answer, '\n');
-    answer_all(&a->clients, true, strbuf_slice(&a->answer));
+    control_answer_all(&a->clients, true, strbuf_slice(&a->answer));
     set_tick(m);
 }
 
@@ -316,7 +310,7 @@ void apply_finished(struct master *m, bool is_ok, struct slice text)
     case APPLY_PENDING:
     case APPLY_BACK:
         assert(!is_ok); /* it was never in force */
-        answer_all(&a->clients, false, strbuf_slice(&a->answer));
+        control_answer_all(&a->clients, false, strbuf_slice(&a->answer));
         forget(a);
         break;
     }
@@ -397,8 +391,8 @@ void apply_finished_back(struct master *m, struct slice text)
     struct apply *a = &m->apply;
 
     (void)text; /* what changed back */
-    answer_all(&a->clients, false, strbuf_slice(&a->answer));
-    answer_all(&a->backers, true, strbuf_slice(&a->answer));
+    control_answer_all(&a->clients, false, strbuf_slice(&a->answer));
+    control_answer_all(&a->backers, true, strbuf_slice(&a->answer));
     forget(a);
 }
 

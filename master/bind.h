@@ -15,8 +15,8 @@ struct bind_socket {
 /* A listening, non-blocking, close-on-exec socket; -1 with errno. `is_dual`: [::] takes IPv4 as
  * well (or stands for 0.0.0.0 where there is no IPv6). `is_sharing`: some socket of ours has the
  * port already, and this one listens from bind_start on; without, nobody else may have it, not even
- * by SO_REUSEPORT. The file of a Unix
- * socket nobody listens on any more is replaced; it gets `mode`. */
+ * by SO_REUSEPORT. The file of a Unix socket nobody listens on any more is replaced; it gets
+ * `mode`. */
 int bind_listen(struct bind_socket *b, const struct addr *a, bool is_dual, bool is_sharing,
                 mode_t mode);
 /* From now on the kernel gives it connections of the port's: closing would reset them. -1 with

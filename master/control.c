@@ -25,13 +25,11 @@
 static void client_free(struct client *c)
 {
     struct master *m = c->master;
-    int fd = c->event.fd;
 
     list_remove(&c->list);
     list_remove(&c->waiting);
     deadline_cancel(&c->deadline);
-    event_remove(&m->events, &c->event);
-    fd_close(&fd);
+    event_close(&m->events, &c->event);
     strbuf_fini(&c->answer);
     free(c);
     if (m->control.nclients-- == CLIENTS_MAX && m->control.event.fd >= 0)
@@ -63,6 +61,12 @@ void control_answer(struct client *c, bool is_ok, struct slice text)
     /* Sent from the loop: whoever calls may go on using the client. */
     event_want(&c->master->events, &c->event, EPOLLOUT);
     deadline_set(&c->master->events, &c->deadline, CLIENT_TIMEOUT_MS);
+}
+
+void control_answer_all(struct list *waiting, bool is_ok, struct slice text)
+{
+    LIST_EACH(it, waiting)
+        control_answer(CONTAINER(it, struct client, waiting), is_ok, text);
 }
 
 /* false when the client is gone. */
@@ -263,8 +267,7 @@ void control_close(struct master *m)
 
 void control_fini(struct master *m)
 {
-    LIST_EACH(it, &m->stop.waiting)
-        control_answer(CONTAINER(it, struct client, waiting), true, SLICE_NONE);
+    control_answer_all(&m->stop.waiting, true, SLICE_NONE);
     LIST_EACH(it, &m->control.clients) {
         struct client *c = CONTAINER(it, struct client, list);
 

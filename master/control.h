@@ -56,5 +56,7 @@ void control_close(struct master *m);
 void control_fini(struct master *m);
 /* The outcome of what the client asked for. Does not wait for it to be read. */
 void control_answer(struct client *c, bool is_ok, struct slice text);
+/* The same for all that wait in a list. */
+void control_answer_all(struct list *waiting, bool is_ok, struct slice text);
 
 #endif

@@ -107,6 +107,14 @@ void event_remove(struct events *ev, struct event *e)
     e->fd = -1;
 }
 
+void event_close(struct events *ev, struct event *e)
+{
+    int fd = e->fd;
+
+    event_remove(ev, e);
+    fd_close(&fd);
+}
+
 void deadline_init(struct deadline *d, deadline_fn *fn)
 {
     list_init(&d->list);

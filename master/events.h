@@ -44,6 +44,8 @@ int event_add(struct events *ev, struct event *e, int fd, uint32_t mask, event_f
 void event_want(struct events *ev, struct event *e, uint32_t mask);
 /* Harmless when not registered. Before the fd is closed. */
 void event_remove(struct events *ev, struct event *e);
+/* Removes it and closes its fd. */
+void event_close(struct events *ev, struct event *e);
 
 void deadline_init(struct deadline *d, deadline_fn *fn);
 /* Moves it when it is set already. */

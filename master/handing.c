@@ -2,10 +2,12 @@
  * have something to hand on. */
 #include "master/handing.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "common/base/fd.h"
 
 void handing_args(struct handing_args *a, char *program, char *file, bool is_background)
@@ -52,7 +54,7 @@ void handing_worker(struct handing *h, pid_t pid, unsigned index, int channel)
     handing_fd(h, "fd", channel);
 }
 
-int handing_write(const struct handing *h)
+static int write_record(const struct handing *h)
 {
     int fd = memfd_create("rpd hand-off", MFD_CLOEXEC);
 
@@ -61,19 +63,34 @@ int handing_write(const struct handing *h)
     return fd;
 }
 
-void handing_keep(const struct handing *h, int record, bool on)
+/* Whether the descriptors, and `record`, survive an exec. */
+static void keep(const struct handing *h, int record, bool on)
 {
     for (size_t i = 0; i < h->fds.n; i++)
         (void)fd_cloexec(h->fds.v[i], !on);
     (void)fd_cloexec(record, !on);
 }
 
-int handing_announce(int record)
+void handing_exec(const struct handing *h, const struct handing_args *a, int program)
 {
+    int err, record = write_record(h);
     char text[16];
 
     if (record < 0)
-        return unsetenv(HANDING_VARIABLE);
+        return;
     (void)snprintf(text, sizeof text, "%d", record);
-    return setenv(HANDING_VARIABLE, text, 1);
+    if (setenv(HANDING_VARIABLE, text, 1) == 0) {
+        keep(h, record, true);
+        (void)(program < 0 ? execv(a->v[0], a->v) : fexecve(program, a->v, environ));
+        err = errno;
+        keep(h, record, false);
+        handing_forget();
+        errno = err;
+    }
+    fd_close(&record);
+}
+
+void handing_forget(void)
+{
+    (void)unsetenv(HANDING_VARIABLE);
 }

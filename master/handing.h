@@ -32,11 +32,10 @@ void handing_fd(struct handing *h, const char *key, int fd);
 void handing_program(struct handing *h, const char *key);
 /* Begins a line for a worker's process. */
 void handing_worker(struct handing *h, pid_t pid, unsigned index, int channel);
-/* The record as a file, to be closed by the caller; -1 with errno. */
-int handing_write(const struct handing *h);
-/* Whether the descriptors, and `record`, survive an exec. */
-void handing_keep(const struct handing *h, int record, bool on);
-/* Puts `record` where the next master looks; with -1 it finds none. -1 with errno. */
-int handing_announce(int record);
+/* Executes the program of the descriptor `program`, or with -1 that of the arguments, which finds
+ * the record. Comes back when that cannot be, with errno, and everything is as it was. */
+void handing_exec(const struct handing *h, const struct handing_args *a, int program);
+/* The record's descriptor is taken out of sight, for children not to find it. */
+void handing_forget(void);
 
 #endif

@@ -260,13 +260,10 @@ static void ended_fini(struct ended *e)
 
 static int open_last(const struct master *m)
 {
-    struct strbuf path;
-    int fd;
+    char *path = segments_path(m);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-    strbuf_init(&path);
-    strbuf_printf(&path, "%s/stats", m->run_dir);
-    fd = open(path.s, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    strbuf_fini(&path);
+    free(path);
     return fd;
 }
 

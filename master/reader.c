@@ -106,11 +106,8 @@ static void read_text(int fd, struct strbuf *out)
 
 static void done(struct master *m)
 {
-    int fd = m->reader.event.fd;
-
     deadline_cancel(&m->reader.deadline);
-    event_remove(&m->events, &m->reader.event);
-    fd_close(&fd);
+    event_close(&m->events, &m->reader.event);
 }
 
 static void answer(struct master *m, struct ipc_msg *msg)

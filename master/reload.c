@@ -23,12 +23,6 @@ static unsigned long long number(const struct master *m)
 
 /* ---- its end ---- */
 
-static void answer_all(struct list *clients, bool is_ok, struct slice text)
-{
-    LIST_EACH(it, clients)
-        control_answer(CONTAINER(it, struct client, waiting), is_ok, text);
-}
-
 /* Not over the head of who may still have to confirm. */
 static void refuse_next(struct master *m)
 {
@@ -40,7 +34,7 @@ static void refuse_next(struct master *m)
     apply_reason(m, &why);
     stat_inc(&m->stats->reloads_refused);
     log_errorx("reload refused: %.*s", (int)why.n - 1, why.s);
-    answer_all(&r->next, false, strbuf_slice(&why));
+    control_answer_all(&r->next, false, strbuf_slice(&why));
     strbuf_fini(&why);
 }
 
@@ -94,7 +88,7 @@ static void finish(struct master *m, bool is_ok, struct slice text)
     switch (r->kind) {
     case RELOAD_FILES:
         notify_ready(m->pid);
-        answer_all(&r->waiting, is_ok, text);
+        control_answer_all(&r->waiting, is_ok, text);
         break;
     case RELOAD_APPLY:
         notify_ready(m->pid);
@@ -372,8 +366,8 @@ void reload_stop(struct master *m)
     r->phase = RELOAD_IDLE;
     deadline_cancel(&r->deadline);
     deadline_cancel(&r->resolve);
-    answer_all(&r->waiting, false, SLICE("rpd is stopping\n"));
-    answer_all(&r->next, false, SLICE("rpd is stopping\n"));
+    control_answer_all(&r->waiting, false, SLICE("rpd is stopping\n"));
+    control_answer_all(&r->next, false, SLICE("rpd is stopping\n"));
     apply_stop(m);
     reader_stop(m);
 }

@@ -87,12 +87,9 @@ static void on_mirror(struct deadline *d)
 static void drop(struct retiree *r)
 {
     struct events *ev = &r->master->events;
-    int channel = r->channel.fd, life = r->life.fd;
 
-    event_remove(ev, &r->channel);
-    event_remove(ev, &r->life);
-    fd_close(&channel);
-    fd_close(&life);
+    event_close(ev, &r->channel);
+    event_close(ev, &r->life);
     deadline_cancel(&r->kill);
     list_remove(&r->list);
     carry_unref(&r->is.from);
@@ -152,15 +149,14 @@ static void on_kill(struct deadline *d)
 static void on_channel(struct event *e, uint32_t mask)
 {
     struct ipc_msg msg;
-    int fd = e->fd, r;
+    int r;
 
     (void)mask;
-    while ((r = ipc_recv(fd, &msg)) > 0)
+    while ((r = ipc_recv(e->fd, &msg)) > 0)
         ipc_close_fds(&msg); /* nothing that it says matters any more */
     if (r < 0 && errno == EAGAIN)
         return;
-    event_remove(&CONTAINER(e, struct retiree, channel)->master->events, e);
-    fd_close(&fd);
+    event_close(&CONTAINER(e, struct retiree, channel)->master->events, e);
 }
 
 static void tell(struct retiree *r, enum ipc_type type, uint32_t flags, uint64_t number)

@@ -15,6 +15,16 @@
 
 #define PREFIX "stats."
 
+char *segments_path(const struct master *m)
+{
+    struct strbuf path;
+
+    strbuf_init(&path);
+    strbuf_printf(&path, "%s/stats%s", m->run_dir,
+                  m->takeover.kind == TAKEOVER_TRIAL ? ".trial" : "");
+    return strbuf_take(&path);
+}
+
 struct times {
     VEC(uint64_t) v;
 };
@@ -63,17 +73,16 @@ static void each_name(const struct master *m, void (*fn)(void *arg, const char *
 
 void segments_set_aside(const struct master *m)
 {
-    struct strbuf from, to;
+    char *from = segments_path(m);
+    struct strbuf to;
 
-    strbuf_init(&from);
     strbuf_init(&to);
-    strbuf_printf(&from, "%s/stats", m->run_dir);
     strbuf_printf(&to, "%s/" PREFIX "%llu", m->run_dir, (unsigned long long)clock_wall_us());
     /* A second name: readers find the one or the other at any time. */
-    if (link(from.s, to.s) != 0 && errno != ENOENT)
+    if (link(from, to.s) != 0 && errno != ENOENT)
         log_warn("%s", to.s);
-    strbuf_fini(&from);
     strbuf_fini(&to);
+    free(from);
 }
 
 static void remove_one(void *arg, const char *path)

@@ -8,6 +8,8 @@
 
 struct master;
 
+/* Of the present one, in a trial of the trial's; the caller's to free(). */
+char *segments_path(const struct master *m);
 /* Gives the present one another name: there will be a new one. */
 void segments_set_aside(const struct master *m);
 /* Nobody counts in those of before any more. */

@@ -91,10 +91,7 @@ int signals_init(struct master *m)
 
 void signals_fini(struct master *m)
 {
-    int fd = m->signals.fd;
-
-    event_remove(&m->events, &m->signals);
-    fd_close(&fd);
+    event_close(&m->events, &m->signals);
 }
 
 void signals_reset(void)

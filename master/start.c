@@ -149,19 +149,9 @@ static int take_run_dir(struct master *m)
     return -1;
 }
 
-static char *segment_path(const struct master *m)
-{
-    struct strbuf path;
-
-    strbuf_init(&path);
-    strbuf_printf(&path, "%s/stats%s", m->run_dir,
-                  m->takeover.kind == TAKEOVER_TRIAL ? ".trial" : "");
-    return strbuf_take(&path);
-}
-
 bool master_make_segment(struct master *m)
 {
-    char *path = segment_path(m);
+    char *path = segments_path(m);
 
     m->segment = segment_prepare(path);
     if (!m->segment)
@@ -174,7 +164,7 @@ bool master_make_segment(struct master *m)
 
 bool master_publish_segment(struct master *m)
 {
-    char *path = segment_path(m);
+    char *path = segments_path(m);
     int r = segment_publish(path);
 
     if (r != 0)
@@ -408,7 +398,7 @@ static void leave_segment(struct master *m)
     char *path;
 
     if (m->segment && m->exit_status != EXIT_SUCCESS && !is_others_too(m)) {
-        path = segment_path(m);
+        path = segments_path(m);
         (void)unlink(path);
         free(path);
     }

@@ -149,7 +149,7 @@ bool takeover_begin(struct master *m)
     strbuf_init(&mode);
     is_good = read_record(t, number) && rpd_line(t, &words)
               && handoff_get_text(words, "mode", &mode);
-    (void)handing_announce(-1); /* which ends `number` */
+    handing_forget(); /* which ends `number` */
     if (is_good) {
         t->kind = strcmp(mode.s, "trial") == 0 ? TAKEOVER_TRIAL : TAKEOVER_UPGRADE;
         t->is_untouched = true;
@@ -392,7 +392,7 @@ static void say_done(struct master *m)
                       (unsigned long long)m->generation.number, m->nworkers,
                       retirees_count(m));
     log_notice("%.*s", (int)slice_find(strbuf_slice(&text), '\n'), text.s);
-    upgrade_answer(m, t->failed.n == 0, strbuf_slice(&text));
+    control_answer_all(&m->upgrade.waiting, t->failed.n == 0, strbuf_slice(&text));
     strbuf_fini(&text);
 }
 
@@ -433,7 +433,6 @@ void takeover_give_back(struct master *m)
     struct takeover *t = &m->takeover;
     struct handing_args args;
     struct handing h;
-    int record;
 
     if (t->kind != TAKEOVER_UPGRADE || t->previous < 0)
         return;
@@ -449,11 +448,7 @@ void takeover_give_back(struct master *m)
         hand_again(m, &h);
     else
         takeover_hand(m, &h);
-    record = handing_write(&h);
-    if (record >= 0 && handing_announce(record) == 0) {
-        handing_keep(&h, record, true);
-        (void)fexecve(t->previous, args.v, environ);
-    }
+    handing_exec(&h, &args, t->previous);
     log_error("upgrade: the program before cannot be run");
     handing_fini(&h);
 }

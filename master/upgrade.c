@@ -27,12 +27,6 @@
 
 /* ---- the outcome ---- */
 
-void upgrade_answer(struct master *m, bool is_ok, struct slice text)
-{
-    LIST_EACH(it, &m->upgrade.waiting)
-        control_answer(CONTAINER(it, struct client, waiting), is_ok, text);
-}
-
 static void log_lines(struct slice rest)
 {
     while (rest.n > 0) {
@@ -54,7 +48,7 @@ static void refuse(struct master *m, const char *why)
     log_lines(strbuf_slice(&u->text));
     u->phase = UPGRADE_IDLE;
     notify_ready(m->pid);
-    upgrade_answer(m, false, strbuf_slice(&text));
+    control_answer_all(&m->upgrade.waiting, false, strbuf_slice(&text));
     strbuf_fini(&text);
     reload_allow(m);
 }
@@ -65,21 +59,13 @@ static void exec_it(struct master *m)
 {
     struct handing_args args;
     struct handing h;
-    int record;
 
     handing_args(&args, m->program, m->file, m->is_background);
     handing_init(&h);
     takeover_hand(m, &h);
-    record = handing_write(&h);
-    if (record >= 0 && handing_announce(record) == 0) {
-        log_notice("upgrade: %s takes over", m->program);
-        handing_keep(&h, record, true);
-        (void)execv(m->program, args.v);
-        handing_keep(&h, record, false);
-    }
+    log_notice("upgrade: %s takes over", m->program);
+    handing_exec(&h, &args, -1);
     strbuf_printf(&m->upgrade.text, "exec: %s\n", strerror(errno));
-    (void)handing_announce(-1);
-    fd_close(&record);
     handing_fini(&h);
 }
 
@@ -89,7 +75,6 @@ static void child(struct master *m, int output, int status)
 {
     struct handing_args args;
     struct handing h;
-    int record;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)setpgid(0, 0); /* Ctrl-C is the master's */
@@ -98,24 +83,13 @@ static void child(struct master *m, int output, int status)
     handing_args(&args, m->program, m->file, false);
     handing_init(&h);
     takeover_hand_trial(m, &h, status);
-    record = handing_write(&h);
-    handing_keep(&h, record, true);
     signals_reset();
-    if (record >= 0 && handing_announce(record) == 0)
-        (void)execv(m->program, args.v);
+    handing_exec(&h, &args, -1);
     (void)dprintf(STDERR_FILENO, "exec: %s\n", strerror(errno));
     _exit(EXIT_FAILURE);
 }
 
 /* ---- the trial, seen from here ---- */
-
-static void forget(struct master *m, struct event *e)
-{
-    int fd = e->fd;
-
-    event_remove(&m->events, e);
-    fd_close(&fd);
-}
 
 static void describe(const struct upgrade *u, char *text, size_t size)
 {
@@ -165,7 +139,7 @@ static void on_output(struct event *e, uint32_t mask)
             strbuf_add(text, slice_of(buf, (size_t)n));
         return;
     }
-    forget(m, e);
+    event_close(&m->events, e);
     conclude(m);
 }
 
@@ -182,7 +156,7 @@ static void on_status(struct event *e, uint32_t mask)
         m->upgrade.is_ready = true;
         return;
     }
-    forget(m, e);
+    event_close(&m->events, e);
     conclude(m);
 }
 
@@ -196,8 +170,8 @@ static void on_deadline(struct deadline *d)
     if (u->pid != 0)
         (void)kill(-u->pid, SIGKILL);
     /* Whatever it has left behind may hold the pipes. */
-    forget(m, &u->output);
-    forget(m, &u->status);
+    event_close(&m->events, &u->output);
+    event_close(&m->events, &u->status);
     conclude(m);
 }
 
@@ -264,7 +238,7 @@ static void refuse_pending(struct master *m)
     apply_reason(m, &why);
     m->upgrade.is_wanted = false;
     log_errorx("upgrade refused: %.*s", (int)why.n - 1, why.s);
-    upgrade_answer(m, false, strbuf_slice(&why));
+    control_answer_all(&m->upgrade.waiting, false, strbuf_slice(&why));
     strbuf_fini(&why);
 }
 
@@ -344,7 +318,7 @@ void upgrade_stop(struct master *m)
     deadline_cancel(&u->deadline);
     if (u->pid != 0)
         (void)kill(-u->pid, SIGKILL);
-    forget(m, &u->output);
-    forget(m, &u->status);
-    upgrade_answer(m, false, SLICE("rpd is stopping\n"));
+    event_close(&m->events, &u->output);
+    event_close(&m->events, &u->status);
+    control_answer_all(&m->upgrade.waiting, false, SLICE("rpd is stopping\n"));
 }

@@ -53,7 +53,5 @@ void upgrade_progress(struct master *m);
 bool upgrade_exited(struct master *m, pid_t pid, int status);
 /* rpd stops: no upgrade any more. */
 void upgrade_stop(struct master *m);
-/* The outcome, to all that wait. */
-void upgrade_answer(struct master *m, bool is_ok, struct slice text);
 
 #endif

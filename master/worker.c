@@ -259,10 +259,7 @@ static void on_kill(struct deadline *d)
 
 static void close_channel(struct worker *w)
 {
-    int fd = w->channel.fd;
-
-    event_remove(&w->master->events, &w->channel);
-    fd_close(&fd);
+    event_close(&w->master->events, &w->channel);
     deadline_cancel(&w->retry);
 }
 

@@ -15,6 +15,7 @@
 #include "common/core/histogram.h"
 #include "common/core/schema.h"
 #include "common/core/segment_layout.h"
+#include "common/core/stats_schema.h"
 
 #define SCHEMA_MAX ((size_t)1 << 20)
 #define OBJECTS_MAX ((uint64_t)1 << 20)
@@ -99,16 +100,13 @@ static void forget_window(struct carry *c)
 
 static bool own_schema(struct schema *s)
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
+    struct strbuf text;
     bool is_good;
 
-    assert(f);
-    stats_schema(f);
-    fclose(f);
-    is_good = schema_parse(s, text, n);
-    free(text);
+    strbuf_init(&text);
+    stats_schema_text(&text);
+    is_good = schema_parse(s, text.s, text.n);
+    strbuf_fini(&text);
     return is_good;
 }
 

@@ -160,26 +160,13 @@ static int map_reserved(struct segment *seg)
     return -1;
 }
 
-static void schema_text(struct strbuf *b)
-{
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
-
-    assert(f);
-    stats_schema(f);
-    fclose(f);
-    strbuf_add(b, slice_of(text, n));
-    free(text);
-}
-
 static void write_header(struct segment *seg)
 {
     struct strbuf schema;
     struct segment_header *h = (struct segment_header *)(void *)seg->base;
 
     strbuf_init(&schema);
-    schema_text(&schema);
+    stats_schema_text(&schema);
     assert(schema.n <= DIRECTORY_AT - SCHEMA_AT);
     memcpy(seg->base + SCHEMA_AT, schema.s, schema.n);
     memcpy(h->magic, SEGMENT_MAGIC, sizeof h->magic);
@@ -413,7 +400,7 @@ static bool header_is_known(const struct segment_header *h, size_t size)
         || h->slots_max != STATS_SLOTS_MAX)
         return false;
     strbuf_init(&schema);
-    schema_text(&schema);
+    stats_schema_text(&schema);
     is_known = slice_eq(strbuf_slice(&schema),
                         slice_of((const char *)h + SCHEMA_AT, h->schema_size));
     strbuf_fini(&schema);

@@ -2,8 +2,10 @@
  * to any rpctl, and the manual's tables. Called by segment.c and rpctl; never touches a segment. */
 #include "common/core/stats.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include "common/core/histogram.h"
 #include "common/core/stats_schema.h"
@@ -130,6 +132,19 @@ void stats_schema(FILE *out)
         fprintf(out, "field\t%s\t%s\t%s\t%s\t%zu\t%zu\t%s\n", kinds[fields[i].kind].name,
                 fields[i].is_shared ? "shared" : "slot", fields[i].type_name, fields[i].name,
                 fields[i].offset, field_size(&fields[i]), fields[i].help);
+}
+
+void stats_schema_text(struct strbuf *b)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+
+    assert(f);
+    stats_schema(f);
+    fclose(f);
+    strbuf_add(b, slice_of(text, n));
+    free(text);
 }
 
 static void put_type(FILE *out, const struct stats_field *f)

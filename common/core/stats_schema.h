@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include "common/base/strbuf.h"
 #include "common/core/stats.h"
 
 enum stats_type {
@@ -35,5 +36,8 @@ struct stats_field {
 const struct stats_field *stats_fields(size_t *n);
 /* Bytes a kind's shared part or slot record takes, on cache lines of its own; 0: it has none. */
 size_t stats_record_size(enum stats_kind kind, bool is_shared);
+
+/* stats_schema() of stats.h, appended. */
+void stats_schema_text(struct strbuf *b);
 
 #endif
