@@ -1,6 +1,7 @@
 """Fixtures of the end-to-end tests. RPD_BUILD names the build (default: build/release)."""
 
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 for name in ("daemon", "client", "crowd", "origin", "wire", "util"):
     pytest.register_assert_rewrite(f"harness.{name}")
 
+from harness.crowd import Stand  # noqa: E402
 from harness.daemon import Daemon, Site  # noqa: E402
 from harness.origin import Origin  # noqa: E402
 from harness.util import RPCTL, RPD, is_sanitized  # noqa: E402
@@ -82,6 +84,22 @@ def shared_origin():
 def rpd(origin):
     """Starts daemons: rpd(configuration, workers=2, globals_="", ...) -> Daemon."""
     yield from _daemons()
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A copy of rpd, to be replaced."""
+    path = tmp_path / "rpd"
+    shutil.copy(RPD, path)
+    return path
+
+
+@pytest.fixture
+def stand():
+    """Servers for a crowd."""
+    made = Stand()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,25 +11,13 @@ import time
 import pytest
 
 from harness.client import request_bytes
-from harness.crowd import LASTING, PASSING, Crowd, Session, Stand, Web
+from harness.crowd import LASTING, PASSING, Crowd, Session, Web
 from harness.daemon import plain
 from harness.origin import upgrade_echo
-from harness.util import is_sanitized, memory, proc_fields, wait_until
+from harness.util import is_sanitized, memory, proc_fields, times, wait_until
 from harness.wire import Eof
 
 GLOBALS = "shutdown_timeout = 120s\nlog_level = warning\n"
-
-
-def times(n):
-    """Fewer where everything takes longer."""
-    return n * 3 // 10 if is_sanitized() else n
-
-
-@pytest.fixture
-def stand():
-    made = Stand()
-    yield made
-    made.close()
 
 
 def is_quiet(stats):
@@ -106,11 +94,6 @@ def another(stand, n):
                                MORE.format(n=n % 6, addr=stand.servers.addrs[2]))
 
 
-def lives(crowd):
-    """The connections that are to last."""
-    return {client.name: client.port for client in crowd.clients if type(client) in LASTING}
-
-
 def reload_often(d, stand, crowd, n):
     for turn in range(n):
         crowd.doing = f"reload {turn + 1} of {n}"
@@ -132,9 +115,9 @@ def test_two_hundred_reloads_drop_nothing(rpd, stand):
     pids = sorted(d.processes())
     before = settled(d), size(pids)
     with Crowd(stand, d) as crowd:
-        lasting = lives(crowd)
+        lasting = crowd.lives()
         reload_often(d, stand, crowd, times(200))
-        assert lives(crowd) == lasting, "one connection from beginning to end"
+        assert crowd.lives() == lasting, "one connection from beginning to end"
     crowd.check()
     after = settled(d)
     crowd.check_totals(before[0], after)
@@ -181,7 +164,7 @@ def test_fifty_refused_configurations_touch_nothing(rpd, stand):
     with Crowd(stand, d) as crowd:
         crowd.progress()
         before, pids = d.stats(), sorted(d.processes())
-        master, lasting = fds(d.pid), lives(crowd)
+        master, lasting = fds(d.pid), crowd.lives()
         for turn in range(n):
             crowd.doing = f"refusal {turn + 1} of {n}"
             d.workers_wanted = 9 if turn % 3 == 2 else 2
@@ -192,7 +175,7 @@ def test_fifty_refused_configurations_touch_nothing(rpd, stand):
         after = d.stats()
         assert sorted(d.processes()) == pids
         assert fds(d.pid) == master
-        assert lives(crowd) == lasting
+        assert crowd.lives() == lasting
     crowd.check()
     same = ("pid", "generation", "workers", "reloads", "worker_crashes")
     assert {key: after["rpd"][key] for key in same} == {key: before["rpd"][key] for key in same}

@@ -17,31 +17,6 @@ from harness.util import RPD, children, patience, pattern_sha, wait_until
 RESPOND = "[listener web]\nbind = @web@\n[route all]\nrespond = 200 hello\n"
 
 
-@pytest.fixture
-def program(tmp_path):
-    """A copy of rpd, to be replaced."""
-    path = tmp_path / "rpd"
-    shutil.copy(RPD, path)
-    return path
-
-
-def replace(path, text=None):
-    """As a package's installation does it: by a rename. text None: rpd again."""
-    new = path.with_name("rpd.new")
-    if text is None:
-        shutil.copy(RPD, new)
-    else:
-        new.write_text(text)
-        new.chmod(0o755)
-    new.rename(path)
-
-
-def upgrade(d, status=0):
-    done = d.ctl("upgrade")
-    assert done.returncode == status, f"{done}\n{d.stderr()[-3000:]}"
-    return done
-
-
 def retirees_gone(d):
     """Whether all workers that there are are this master's own."""
     return len(d.children()) == d.stats()["rpd"]["workers"]
@@ -52,8 +27,8 @@ def retirees_gone(d):
 def test_upgrade_keeps_the_pid_and_replaces_workers(rpd, program):
     d = rpd(RESPOND, workers=2, program=program)
     before = set(d.worker_pids())
-    replace(program)
-    said = upgrade(d).stdout
+    d.replace_program(RPD)
+    said = d.upgrade().stdout
     assert "upgraded" in said and "generation 2" in said, said
     assert d.is_running() and d.stats()["rpd"]["pid"] == d.pid
     assert before.isdisjoint(d.worker_pids()) and len(d.worker_pids()) == 2
@@ -78,7 +53,7 @@ def test_kept_connections_get_one_more_answer(rpd, origin):
     clients = [d.client() for _ in range(20)]
     for client in clients:
         assert not client.ask().has("Connection")
-    upgrade(d)
+    d.upgrade()
     for client in clients:
         answer = client.ask()
         assert answer.status == 200 and answer.get("Connection") == "close"
@@ -117,7 +92,7 @@ def test_streams_of_before_go_on(rpd, origin):
         session.send(b"one")
         assert session.exact(3) == b"one"
         for n in range(3):
-            upgrade(d)
+            d.upgrade()
             socket.send(b"ping %d" % n)
             assert socket.exact(6) == b"ping %d" % n
             session.send(b"again")
@@ -140,7 +115,7 @@ def test_those_that_do_not_finish_are_ended(rpd, origin):
     with d.client() as socket:
         socket.send(request_bytes(headers=[("Connection", "Upgrade"), ("Upgrade", "websocket")]))
         assert socket.response().status == 101
-        upgrade(d)
+        d.upgrade()
         wait_until(lambda: retirees_gone(d), 15, "the worker of before to end")
         assert socket.is_closed()
     assert d.stats()["rpd"]["worker_crashes"] == 0
@@ -149,7 +124,7 @@ def test_those_that_do_not_finish_are_ended(rpd, origin):
 def test_the_configuration_is_read_anew(rpd, program):
     d = rpd(RESPOND + "[listener old]\nbind = @old@\n", workers=2, program=program)
     d.write(RESPOND.replace("hello", "new") + "[listener more]\nbind = @more@\n")
-    upgrade(d)
+    d.upgrade()
     assert d.ask().body == b"new"
     assert d.ask(listener="more").body == b"new"
     wait_until(lambda: retirees_gone(d), 10, "workers of before to end")
@@ -163,10 +138,10 @@ def test_a_unix_socket_stays(rpd, program):
     path = d.dir / "s"
     inode = path.stat().st_ino
     for _ in range(2):
-        upgrade(d)
+        d.upgrade()
         assert path.stat().st_ino == inode
-    replace(program, "#!/bin/sh\nexit 1\n")
-    upgrade(d, status=1)
+    d.replace_program("#!/bin/sh\nexit 1\n")
+    d.upgrade(status=1)
     assert path.stat().st_ino == inode
     d.signal(signal.SIGTERM)
     assert d.wait_exit() == 0
@@ -194,7 +169,7 @@ def test_log_files_are_opened_anew_for_workers_of_before_as_well(rpd, program, t
     log, old = tmp_path / "access", tmp_path / "access.1"
     with d.client() as client:
         assert client.ask("/first").status == 200
-        upgrade(d)
+        d.upgrade()
         wait_until(lambda: log.exists() and "/first" in log.read_text())
         log.rename(old)
         d.ctl("reopen", check=True)
@@ -211,7 +186,7 @@ def test_what_an_operator_wants_of_servers_stays(rpd, origin, program):
     d.ctl("server", "pool/s1", "weight", "7", check=True)
     with d.client() as kept:
         assert kept.ask().status == 200
-        upgrade(d)
+        d.upgrade()
         servers = d.stats()["backends"]["pool"]["servers"]
         assert servers["s0"]["admin"] == "drain" and servers["s1"]["weight"] == 7
         for _ in range(10):
@@ -263,9 +238,8 @@ def test_versions_with_other_tables_count_on(rpd, origin, program, other_version
     with d.client() as first, d.client() as second:
         assert first.ask("/bytes/1000").length == 1000
         bytes_out = d.wait_stats(lambda s: totals(s) == (1, 2, 1, 1, 2))["listeners"]["web"]
-        shutil.copy(other_version, program.with_name("other"))
-        program.with_name("other").rename(program)
-        assert "to rpd 9.9.9" in upgrade(d).stdout
+        d.replace_program(other_version)
+        assert "to rpd 9.9.9" in d.upgrade().stdout
         stats = d.wait_stats(lambda s: totals(s) == (1, 2, 1, 1, 2))
         assert stats["rpd"]["version"] == "9.9.9"
         assert stats["listeners"]["web"]["elsewhere"] == 0
@@ -274,8 +248,8 @@ def test_versions_with_other_tables_count_on(rpd, origin, program, other_version
         d.wait_stats(lambda s: totals(s)[0] == 2)
         assert d.ask().status == 200
         d.wait_stats(lambda s: totals(s) == (3, 3, 3, 3, 1))
-        replace(program)
-        assert "rpd 9.9.9 to rpd" in upgrade(d).stdout
+        d.replace_program(RPD)
+        assert "rpd 9.9.9 to rpd" in d.upgrade().stdout
         d.wait_stats(lambda s: totals(s) == (3, 3, 3, 3, 1))
         assert second.ask().status == 200, "by a worker of two versions before"
     d.wait_stats(lambda s: totals(s) == (4, 3, 4, 4, 0))
@@ -298,11 +272,11 @@ def test_a_broken_program_changes_nothing(rpd, program, kind):
     text, words = BROKEN[kind]
     d = rpd(RESPOND, workers=2, program=program)
     pids = d.worker_pids()
-    replace(program, text)
+    d.replace_program(text)
     with d.client() as client:
         assert client.ask().status == 200
         for _ in range(5):
-            said = upgrade(d, status=1).stderr
+            said = d.upgrade(status=1).stderr
             assert "refused" in said and all(w.lower() in said.lower() for w in words), said
             answer = client.ask()
             assert answer.status == 200 and not answer.has("Connection")
@@ -310,14 +284,14 @@ def test_a_broken_program_changes_nothing(rpd, program, kind):
     stats = d.wait_stats(lambda s: s["routes"]["all"]["requests_total"] == 6)
     assert (stats["rpd"]["generation"], stats["rpd"]["upgrades"]) == (1, 0)
     d.wait_log("upgrade refused")
-    replace(program)
-    upgrade(d)
+    d.replace_program(RPD)
+    d.upgrade()
 
 
 def test_a_missing_program_changes_nothing(rpd, program):
     d = rpd(RESPOND, workers=1, program=program)
     program.unlink()
-    assert "No such file" in upgrade(d, status=1).stderr
+    assert "No such file" in d.upgrade(status=1).stderr
     assert d.ask().status == 200
 
 
@@ -325,17 +299,17 @@ def test_a_bad_configuration_changes_nothing(rpd, program):
     d = rpd(RESPOND, workers=2, program=program)
     pids = d.worker_pids()
     d.write(RESPOND + "tiemout = 3\n")
-    said = upgrade(d, status=1).stderr
+    said = d.upgrade(status=1).stderr
     assert "rpd.ini:" in said and "tiemout" in said, said
     assert d.ask().status == 200 and d.worker_pids() == pids
     d.write(RESPOND)
-    upgrade(d)
+    d.upgrade()
 
 
 def test_an_address_that_is_taken_changes_nothing(rpd, origin, program):
     d = rpd(RESPOND, workers=2, program=program)
     d.write(RESPOND + f"[listener more]\nbind = {origin().addr}\n")
-    assert "in use" in upgrade(d, status=1).stderr
+    assert "in use" in d.upgrade(status=1).stderr
     assert d.ask().status == 200
 
 
@@ -345,11 +319,11 @@ def test_what_fails_after_all_gives_the_process_back(rpd, program):
     pids = d.worker_pids()
     real = program.with_name("real")
     shutil.copy(RPD, real)
-    replace(program, "#!/bin/sh\nif grep -q mode=upgrade /proc/$$/fd/$RPD_HANDOFF; then\n"
-                     f"echo tiemout = 3 >>{d.config}\nfi\nexec {real} \"$@\"\n")
+    d.replace_program("#!/bin/sh\nif grep -q mode=upgrade /proc/$$/fd/$RPD_HANDOFF; then\n"
+                      f"echo tiemout = 3 >>{d.config}\nfi\nexec {real} \"$@\"\n")
     with d.client() as client:
         assert client.ask().status == 200
-        said = upgrade(d, status=1).stderr
+        said = d.upgrade(status=1).stderr
         assert "refused" in said and "generation" not in said, said
         assert d.is_running() and d.stats()["rpd"]["pid"] == d.pid
         assert client.ask().status == 200
@@ -376,7 +350,7 @@ def test_upgrade_and_reload_at_once(rpd, program):
 
 def test_stop_during_an_upgrade(rpd, program):
     d = rpd(RESPOND, workers=2, program=program)
-    replace(program, "#!/bin/sh\nexec sleep 1000\n")
+    d.replace_program("#!/bin/sh\nexec sleep 1000\n")
     done = []
     thread = threading.Thread(target=lambda: done.append(d.ctl("upgrade")))
     thread.start()
@@ -452,6 +426,6 @@ def test_an_upgrade_after_a_takeover(rpd, program):
         kill_master(d)
         d.spawn()
         d.wait_ready()
-        upgrade(d)
+        d.upgrade()
         assert client.ask().status == 200
     d.wait_stats(lambda s: s["routes"]["all"]["requests_total"] == 2)

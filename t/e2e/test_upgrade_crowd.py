@@ -2,39 +2,14 @@
 nothing is dropped, and everything is counted."""
 
 import os
-import shutil
 import signal
 
 import pytest
 
-from harness.crowd import LASTING, Crowd, Stand
-from harness.util import RPD, is_sanitized, wait_until
+from harness.crowd import Crowd
+from harness.util import RPD, times, wait_until
 
 GLOBALS = "shutdown_timeout = 120s\nlog_level = warning\n"
-
-
-def times(n):
-    """Fewer where everything takes longer."""
-    return n * 3 // 10 if is_sanitized() else n
-
-
-@pytest.fixture
-def stand():
-    made = Stand()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def program(tmp_path):
-    path = tmp_path / "rpd"
-    shutil.copy(RPD, path)
-    return path
-
-
-def lives(crowd):
-    """The connections that are to last."""
-    return {client.name: client.port for client in crowd.clients if type(client) in LASTING}
 
 
 def settled(d):
@@ -50,31 +25,24 @@ def fds(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def upgrade(d, status=0):
-    done = d.ctl("upgrade")
-    assert done.returncode == status, f"{done}\n{d.stderr()[-3000:]}"
-
-
 @pytest.mark.slow
 def test_twenty_upgrades_drop_nothing(rpd, stand, program):
     d = rpd(stand.configuration(), workers=2, globals_=GLOBALS, program=program)
-    upgrade(d)
+    d.upgrade()
     before = settled(d)
     master = fds(d.pid)
     last = 0
     with Crowd(stand, d) as crowd:
-        lasting = lives(crowd)
+        lasting = crowd.lives()
         for turn in range(times(20)):
             crowd.doing = f"upgrade {turn + 1}"
-            new = program.with_name("new")
-            shutil.copy(RPD, new)
-            new.rename(program)
-            upgrade(d)
+            d.replace_program(RPD)
+            d.upgrade()
             crowd.progress()
             now = d.stats()["listeners"]["web"]["requests_total"]
             assert now >= last, "totals never go backwards"
             last = now
-        assert lives(crowd) == lasting, "one connection from beginning to end"
+        assert crowd.lives() == lasting, "one connection from beginning to end"
         assert d.pid == d.stats()["rpd"]["pid"]
     crowd.check()
     after = settled(d)
@@ -90,17 +58,14 @@ def test_twenty_upgrades_to_a_broken_program_touch_nothing(rpd, stand, program):
     before, pids, master = d.stats(), d.worker_pids(), fds(d.pid)
     broken = ["#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -SEGV $$\n", "nonsense", "#!/bin/true\n"]
     with Crowd(stand, d) as crowd:
-        lasting = lives(crowd)
+        lasting = crowd.lives()
         for turn in range(times(20)):
             crowd.doing = f"refusal {turn + 1}"
-            new = program.with_name("new")
-            new.write_text(broken[turn % len(broken)])
-            new.chmod(0o755)
-            new.rename(program)
-            upgrade(d, status=1)
+            d.replace_program(broken[turn % len(broken)])
+            d.upgrade(status=1)
             if turn % 4 == 0:
                 crowd.progress()
-        assert lives(crowd) == lasting
+        assert crowd.lives() == lasting
     crowd.check()
     assert d.worker_pids() == pids
     crowd.check_totals(before, settled(d))
@@ -112,7 +77,7 @@ def test_masters_that_are_killed_drop_nothing(rpd, stand):
     d = rpd(stand.configuration(), workers=2, globals_=GLOBALS)
     before = d.stats()
     with Crowd(stand, d) as crowd:
-        lasting = lives(crowd)
+        lasting = crowd.lives()
         for turn in range(max(2, times(8))):
             crowd.doing = f"without master, {turn + 1}"
             os.kill(d.pid, signal.SIGKILL)
@@ -122,6 +87,6 @@ def test_masters_that_are_killed_drop_nothing(rpd, stand):
             d.spawn()
             d.wait_ready()
             crowd.progress()
-        assert lives(crowd) == lasting
+        assert crowd.lives() == lasting
     crowd.check()
     crowd.check_totals(before, settled(d))

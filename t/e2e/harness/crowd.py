@@ -550,6 +550,10 @@ class Crowd:
 
     # ---- what a test asks ----
 
+    def lives(self):
+        """The connections that are to last."""
+        return {client.name: client.port for client in self.clients if type(client) in LASTING}
+
     def progress(self, steps=1):
         """Waits until each client has gone on by so many steps. Nobody hangs."""
         want = {client: client.steps + steps for client in self.clients}

@@ -291,6 +291,22 @@ class Daemon(Site):
 
     # ---- acting ----
 
+    def upgrade(self, status=0):
+        """Has the program replaced by what is at its path; returns what rpctl said."""
+        done = self.ctl("upgrade")
+        assert done.returncode == status, f"rpctl upgrade: {done}\n{self.stderr()[-3000:]}"
+        return done
+
+    def replace_program(self, content):
+        """As a package's installation does it: by a rename. content: a text, or a file's path."""
+        new = self.program.with_name("rpd.new")
+        if isinstance(content, str):
+            new.write_text(content)
+            new.chmod(0o755)
+        else:
+            shutil.copy(content, new)
+        new.rename(self.program)
+
     def reload(self, text=None, status=0):
         """Writes a new configuration (if any) and has it taken; returns what rpctl said."""
         if text is not None:
