@@ -29,6 +29,15 @@ def patience(seconds):
     return seconds * (4 if is_sanitized() else 1)
 
 
+def kernel_buffers():
+    """Most bytes that the kernel takes between a sender and a reader who stands still, with rpd
+    between them: two senders' buffers, rpd's own receive buffer, pipes. Some let one grow to 32 MiB.
+    """
+    def most(name):
+        return int(pathlib.Path(f"/proc/sys/net/ipv4/{name}").read_text().split()[2])
+    return 2 * most("tcp_wmem") + most("tcp_rmem") + (8 << 20)
+
+
 def wait_until(fn, timeout=10, what=None, interval=0.01):
     """Polls until fn() is true and returns its value. The event is what is waited for."""
     deadline = time.monotonic() + patience(timeout)
