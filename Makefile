@@ -14,7 +14,7 @@ BUILD   = build/$(if $(SANITIZE),asan,release)
 
 # What is built from what.
 RPD_SRC   := $(wildcard master/*.c helper/*.c worker/*.c worker/*/*.c common/*/*.c)
-RPCTL_SRC := $(wildcard ctl/*.c common/*/*.c)
+RPCTL_SRC := $(wildcard ctl/*.c common/base/*.c common/core/*.c)
 # The unit tests link what they need of everything that holds no main().
 LIB_SRC   := $(filter-out %/main.c,$(sort $(RPD_SRC) $(RPCTL_SRC)))
 UNIT      := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/test_*.c))
@@ -37,6 +37,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer
        $(if $(WERROR),-Werror)
 CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) -DRPD_VERSION='"$(VERSION)"'
 LIBS = $(LLHTTP_LIB) -linih
+TLS_LIBS = -lssl -lcrypto
 
 IS_CLANG := $(findstring clang,$(shell $(CC) --version))
 ifdef SANITIZE
@@ -53,7 +54,7 @@ AR = $(if $(IS_CLANG),llvm-ar,gcc-ar)
 CC_ALL   = $(CC) -std=c11 -fno-common $(OPT) $(CPP) $(CPPFLAGS)
 CC_OURS  = $(CC_ALL) $(CFLAGS)
 CC_LINK  = $(CC) $(LINK) $(CFLAGS) $(LDFLAGS)
-FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS)
+FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS) $(TLS_LIBS)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1)) $(patsubst %.c,$(BUILD)/llhttp/%.o,$(notdir $(2)))
 RPD_OBJ   := $(call obj,$(RPD_SRC),$(LLHTTP_SRC))
@@ -67,7 +68,7 @@ all: $(BUILD)/rpd $(BUILD)/rpctl
 
 $(BUILD)/rpd: $(RPD_OBJ) $(BUILD)/sources
 	$(call say,LINK,$@)
-	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS)
+	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS) $(TLS_LIBS)
 
 $(BUILD)/rpctl: $(RPCTL_OBJ) $(BUILD)/sources
 	$(call say,LINK,$@)
@@ -81,7 +82,7 @@ $(BUILD)/librpd.a: $(LIB_OBJ) $(BUILD)/sources
 $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC_LINK) -o $@ $^ $(LIBS) $(shell pkg-config --libs check)
+	$(Q)$(CC_LINK) -o $@ $^ $(LIBS) $(TLS_LIBS) $(shell pkg-config --libs check)
 
 $(BUILD)/bench/load: $(BUILD)/obj/t/bench/answer.o
 $(BUILD)/bench/%: $(BUILD)/obj/t/bench/%.o $(BUILD)/obj/t/bench/net.o

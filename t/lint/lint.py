@@ -23,6 +23,7 @@ MAX_COLUMNS = 100
 LAYERS = {
     "common/base": [],
     "common/core": ["common/base"],
+    "common/tls": ["common/base", "common/core"],
     "worker/io": ["common"],
     "worker/up": ["worker/io", "common"],
     "worker/http": ["worker/io", "common"],
@@ -39,6 +40,7 @@ LIBRARIES = {
     "ini.h": ["common/core"],
     "pcre2.h": ["common/core"],
     "llhttp.h": ["worker/http"],
+    "openssl/": ["common/tls", "worker/io", "helper", "t"],
     "check.h": ["t"],
     "sanitizer/asan_interface.h": ["common/base", "worker/io"],
 }
@@ -136,14 +138,17 @@ def include_problem(path, mark, included):
     if not layer:
         return "belongs to no layer"
     if mark == "<":
-        if included in LIBRARIES:
-            knows = LIBRARIES[included]
+        name = "openssl/" if included.startswith("openssl/") else included
+        if name in LIBRARIES:
+            knows = LIBRARIES[name]
             return None if layer in knows else "only {} knows it".format(", ".join(knows))
         folder = os.path.dirname(included)
         return None if folder in LIBC_FOLDERS else "header of an unknown library"
     if not os.path.exists(included):
         return "is not a path from the root of the tree"
     target = layer_of(included)
+    if layer == "ctl" and target == "common/tls":
+        return "rpctl goes without OpenSSL"
     allowed = [layer, *LAYERS[layer]]
     if not any(target == a or target.startswith(a + "/") for a in allowed):
         return "{} may not include {}".format(layer, target)
