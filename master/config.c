@@ -101,7 +101,7 @@ const struct conf_entry *config_global_entry(const struct conf_text *text, const
 
 void generation_init(struct generation *g)
 {
-    *g = (struct generation){ .bundle = -1 };
+    *g = (struct generation){ .bundle = -1, .keyring = -1 };
 }
 
 bool generation_open(struct generation *g, int bundle, struct report *report)
@@ -123,5 +123,6 @@ void generation_fini(struct generation *g)
     conf_free(&g->conf);
     conf_text_fini(&g->text);
     fd_close(&g->bundle);
+    fd_close(&g->keyring);
     generation_init(g);
 }

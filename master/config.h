@@ -12,7 +12,9 @@ struct generation {
     uint64_t number;
     struct conf_text text;
     struct conf *conf;
-    int bundle; /* sealed memfd */
+    int bundle;  /* sealed memfd */
+    int keyring; /* the same, with its private keys (common/tls/keyring.h); -1: it has none. The
+                  * master hands it on and never reads it. */
 };
 
 /* Reads, validates, resolves and checks the system; all findings go to the report. NULL when it

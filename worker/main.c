@@ -385,6 +385,8 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
     case IPC_FAILED:
     case IPC_CONFIG:
     case IPC_ORPHAN:
+    case IPC_KEYS:
+    case IPC_TICKETS:
         break;
     }
     ipc_close_fds(msg);

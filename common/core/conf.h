@@ -41,9 +41,16 @@ struct conf_resolved {
     struct addr addr; /* len 0: did not resolve */
 };
 
+/* What a file that a setting names has in it, as read. Files of private keys never are. */
+struct conf_file_read {
+    const char *path;     /* as the setting has it; "": the system's CA certificates */
+    struct slice content; /* any bytes */
+};
+
 struct conf_text {
     VEC(struct conf_entry) entries;
     VEC(struct conf_resolved) resolved;
+    VEC(struct conf_file_read) files;
     VEC(char *) memory; /* all strings above */
 };
 
@@ -75,6 +82,10 @@ enum conf_log_target { CONF_LOG_OFF, CONF_LOG_STDERR, CONF_LOG_STDOUT, CONF_LOG_
                        CONF_LOG_FILE };
 enum conf_log_format { CONF_FORMAT_COMBINED, CONF_FORMAT_JSON, CONF_FORMAT_CUSTOM };
 enum conf_host_header { CONF_HOST_PRESERVE, CONF_HOST_SERVER, CONF_HOST_VALUE };
+enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
+enum conf_client_verify { CONF_CLIENT_VERIFY_OFF, CONF_CLIENT_VERIFY_OPTIONAL,
+                          CONF_CLIENT_VERIFY_REQUIRED };
+enum conf_route_tls { CONF_ROUTE_TERMINATE, CONF_ROUTE_PASSTHROUGH };
 enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
 #define CONF_RETRY_CONNECT_FAILURE 1u /* bits of retry_on */
 
@@ -86,8 +97,19 @@ struct conf_bind {
 struct conf_binds { struct conf_bind *v; size_t n; };
 struct conf_nets { struct net *v; size_t n; };
 
+/* A file that a setting names. */
+struct conf_file {
+    const char *path;     /* "": none */
+    struct slice content; /* p NULL: not in the text (a private key never is) */
+};
+
 struct conf_listener;
 struct conf_backend;
+struct conf_certificate;
+struct conf_certificates { const struct conf_certificate **v; size_t n; };
+/* Names of protocols (RFC 7301), without the length byte of the wire. Of a listener: exactly what
+ * is offered, best first. */
+struct conf_alpns { struct slice *v; size_t n; };
 struct conf_listeners { const struct conf_listener **v; size_t n; };
 
 struct conf_host {
@@ -163,6 +185,14 @@ struct conf_servers { struct conf_server *v; size_t n; };
 #define CONF_C_BALANCE enum conf_balance
 #define CONF_C_PROTOCOL enum conf_protocol
 #define CONF_C_SEND_PROXY enum conf_send_proxy
+#define CONF_C_FILE struct conf_file
+#define CONF_C_CERTIFICATE const struct conf_certificate * /* NULL: none */
+#define CONF_C_CERTIFICATES struct conf_certificates
+#define CONF_C_ALPNS struct conf_alpns
+#define CONF_C_TLS_VERSION enum conf_tls_version
+#define CONF_C_TLS_NAME const char * /* lower case; "": the server's host */
+#define CONF_C_CLIENT_VERIFY enum conf_client_verify
+#define CONF_C_ROUTE_TLS enum conf_route_tls
 
 #define SETTING(kind, field, key, TYPE, def, lo, hi, when, help) CONF_FIELD_##kind(TYPE, field)
 #define LATER(kind, key, help)
@@ -176,6 +206,7 @@ struct conf_global {
 #define CONF_FIELD_listener CONF_SKIP
 #define CONF_FIELD_route CONF_SKIP
 #define CONF_FIELD_backend CONF_SKIP
+#define CONF_FIELD_certificate CONF_SKIP
 #include "common/core/settings.def"
 #undef CONF_FIELD_global
 #undef CONF_FIELD_listener
@@ -210,10 +241,22 @@ struct conf_backend {
 #define CONF_FIELD_route CONF_SKIP
 #define CONF_FIELD_backend CONF_TAKE
 #include "common/core/settings.def"
+#undef CONF_FIELD_backend
+#undef CONF_FIELD_certificate
+};
+
+struct conf_certificate {
+    const char *name;
+    size_t index; /* in conf->certificates */
+    struct conf_origin origin;
+#define CONF_FIELD_backend CONF_SKIP
+#define CONF_FIELD_certificate CONF_TAKE
+#include "common/core/settings.def"
 #undef CONF_FIELD_global
 #undef CONF_FIELD_listener
 #undef CONF_FIELD_route
 #undef CONF_FIELD_backend
+#undef CONF_FIELD_certificate
 };
 
 #undef SETTING
@@ -230,6 +273,9 @@ struct conf {
     size_t nroutes;
     struct conf_backend *backends;
     size_t nbackends;
+    struct conf_certificate *certificates;
+    size_t ncertificates;
+    struct slice system_ca; /* PEM; p NULL: not in the text */
     struct conf_route route_defaults; /* [defaults route]: what default_backend is served by */
     struct conf_memory *memory; /* all that the pointers above lead to */
 };

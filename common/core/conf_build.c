@@ -312,6 +312,7 @@ static void set_identity(struct conf_section *s)
     struct conf_listener *listener = s->target;
     struct conf_route *route = s->target;
     struct conf_backend *backend = s->target;
+    struct conf_certificate *certificate = s->target;
 
     switch (s->kind) {
     case CONF_KIND_listener:
@@ -322,6 +323,10 @@ static void set_identity(struct conf_section *s)
         break;
     case CONF_KIND_backend:
         backend->name = s->name, backend->index = s->index, backend->origin = s->origin;
+        break;
+    case CONF_KIND_certificate:
+        certificate->name = s->name, certificate->index = s->index;
+        certificate->origin = s->origin;
         break;
     case CONF_KIND_global:
     case CONF_KIND_COUNT:
@@ -402,6 +407,7 @@ static void builder_init(struct conf_builder *b, const struct conf_text *text,
     b->conf->memory = xcalloc(1, sizeof *b->conf->memory);
     arena_init(&b->conf->memory->arena, NULL);
     smap_init(&b->resolved, false);
+    smap_init(&b->files, false);
     smap_init(&b->strings, false);
     for (size_t i = 0; i < CONF_KIND_COUNT; i++) {
         smap_init(&b->names[i], false);
@@ -409,12 +415,15 @@ static void builder_init(struct conf_builder *b, const struct conf_text *text,
     }
     for (size_t i = 0; i < text->resolved.n; i++)
         smap_put(&b->resolved, slice_str(text->resolved.v[i].name), &text->resolved.v[i]);
+    for (size_t i = 0; i < text->files.n; i++)
+        smap_put(&b->files, slice_str(text->files.v[i].path), &text->files.v[i]);
 }
 
 static void builder_fini(struct conf_builder *b)
 {
     VEC_FREE(&b->sections);
     smap_fini(&b->resolved);
+    smap_fini(&b->files);
     smap_fini(&b->strings);
     for (size_t i = 0; i < CONF_KIND_COUNT; i++) {
         smap_fini(&b->names[i]);
@@ -432,6 +441,7 @@ struct conf *conf_build_partial(const struct conf_text *text, struct report *rep
     conf_name_sections(&b);
     build_table_defaults(&b);
     conf_place_sections(&b);
+    b.conf->system_ca = conf_file_content(&b, SLICE(""));
     build_common_sections(&b);
     build_route_defaults(&b);
     build_objects(&b);

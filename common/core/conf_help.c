@@ -174,7 +174,8 @@ static void help_mdoc(struct strbuf *out)
 
 /* ---- the sample ---- */
 
-/* What the sample sets; everything else stands there as a comment. */
+/* What the sample sets; everything else stands there as a comment, and so does a whole section of
+ * a kind that a configuration does well without. */
 static const struct {
     const char *kind, *name; /* of the section */
     const char *key, *value;
@@ -182,6 +183,8 @@ static const struct {
     { "listener", "web", "bind", "127.0.0.1:8080" },
     { "route", "all", "backend", "app" },
     { "backend", "app", "server", "127.0.0.1:3000" },
+    { "certificate", "www", "cert", "/etc/rpd/tls/www.pem" },
+    { "certificate", "www", "key", "/etc/rpd/tls/www.key" },
 };
 #define NEXAMPLES (sizeof examples / sizeof examples[0])
 
@@ -204,15 +207,21 @@ static const char *example_value(const struct conf_setting *s)
     return NULL;
 }
 
+static bool is_optional(enum conf_kind kind)
+{
+    return kind == CONF_KIND_certificate;
+}
+
 static void sample_setting(const struct conf_setting *s, struct strbuf *out)
 {
     const char *value = example_value(s);
     const char *text = value ? value : s->def ? s->def : "";
+    bool is_comment = !value || is_optional(s->kind);
 
     strbuf_printf(out, "\n; %s", s->help);
     if (s->when == CONF_WHEN_RESTART)
         strbuf_adds(out, "\n; (only a restart changes it)");
-    strbuf_printf(out, "\n%s%s =%s%s\n", value ? "" : ";", s->key, *text ? " " : "", text);
+    strbuf_printf(out, "\n%s%s =%s%s\n", is_comment ? ";" : "", s->key, *text ? " " : "", text);
 }
 
 static void help_sample(struct strbuf *out)
@@ -226,9 +235,10 @@ static void help_sample(struct strbuf *out)
                 "; with.\n");
     for (size_t i = 0; i < CONF_KIND_COUNT; i++) {
         const char *name = example_name((enum conf_kind)i);
+        bool is_comment = is_optional((enum conf_kind)i);
 
-        strbuf_printf(out, "\n; ---- %s ----\n[%s%s%s]\n", conf_kinds[i].help,
-                      conf_kinds[i].name, *name ? " " : "", name);
+        strbuf_printf(out, "\n; ---- %s ----\n%s[%s%s%s]\n", conf_kinds[i].help,
+                      is_comment ? ";" : "", conf_kinds[i].name, *name ? " " : "", name);
         for (size_t k = 0; k < conf_nsettings; k++) {
             if (conf_settings[k].kind == (enum conf_kind)i)
                 sample_setting(&conf_settings[k], out);

@@ -96,12 +96,14 @@ static inline void *conf_field(const struct conf_setting *s, void *section)
 /* Routes of tcp listeners take few settings: is it one that only requests have? */
 bool conf_setting_is_http(const struct conf_setting *s);
 
-/* The rows' types, in conf_values.c and conf_lists.c. */
+/* The rows' types, in conf_values.c, conf_words.c, conf_lists.c and conf_tls.c. */
 #define CONF_TYPES(X)                                                                          \
     X(BOOL) X(COUNT) X(WORKERS) X(SIZE) X(DURATION) X(NAME) X(RUN_DIR) X(ERROR_LOG)            \
     X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS) X(BACKEND)    \
     X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(FIELD_RULES) X(HOST_HEADER)         \
-    X(RETRY_ON) X(ROUTE_LOG) X(SERVERS) X(BALANCE) X(PROTOCOL) X(SEND_PROXY)
+    X(RETRY_ON) X(ROUTE_LOG) X(SERVERS) X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE)           \
+    X(CERTIFICATE) X(CERTIFICATES) X(ALPNS) X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY)        \
+    X(ROUTE_TLS)
 #define CONF_DECLARE_TYPE(TYPE) extern const struct conf_type conf_type_##TYPE;
 CONF_TYPES(CONF_DECLARE_TYPE)
 #undef CONF_DECLARE_TYPE
@@ -139,6 +141,7 @@ struct conf_builder {
     struct smap names[CONF_KIND_COUNT]; /* -> struct conf_section */
     struct smap keys[CONF_KIND_COUNT];  /* -> struct conf_setting or conf_later */
     struct smap resolved;               /* -> struct conf_resolved */
+    struct smap files;                  /* -> struct conf_file_read */
     struct smap strings;                /* origins' texts, copied once */
     unsigned suggestions_left; /* looking through thousands of names for each error costs */
 };
@@ -155,6 +158,12 @@ struct conf_cursor {
 /* Memory of the conf being built, zeroed; aborts when memory ends. */
 void *conf_alloc(struct conf_builder *b, size_t n);
 struct slice conf_dup(struct conf_builder *b, struct slice s);
+/* A copy in lower case (ASCII). */
+struct slice conf_lower(struct conf_builder *b, struct slice text);
+/* Labels with a dot between any two; lower case. */
+bool conf_is_domain(struct slice name);
+/* What the text has of that file; p NULL: nothing. */
+struct slice conf_file_content(struct conf_builder *b, struct slice path);
 /* `FILE:LINE: [section] key: message`. */
 void conf_value_error(struct conf_cursor *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -140,8 +140,17 @@ static bool is_host_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-/* Labels with a dot between any two; lower case. */
-static bool is_domain(struct slice name)
+struct slice conf_lower(struct conf_builder *b, struct slice text)
+{
+    struct slice lower = conf_dup(b, text);
+    char *p = (char *)(uintptr_t)lower.p;
+
+    for (size_t i = 0; i < lower.n; i++)
+        p[i] = ascii_lower(p[i]);
+    return lower;
+}
+
+bool conf_is_domain(struct slice name)
 {
     char before = '.';
 
@@ -178,12 +187,10 @@ static const char *host_error(struct slice text)
 static void parse_host(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_hosts *list = field;
-    struct slice lower = conf_dup(c->b, text), name = lower;
+    struct slice lower = conf_lower(c->b, text), name = lower;
     char *p = (char *)(uintptr_t)lower.p;
     bool is_wildcard = slice_starts(lower, SLICE("*."));
 
-    for (size_t i = 0; i < lower.n; i++)
-        p[i] = ascii_lower(p[i]);
     /* The root's dot, as in a request for "example.com.". */
     if (name.n > 1 && name.p[name.n - 1] == '.')
         p[--name.n] = '\0';
@@ -191,7 +198,7 @@ static void parse_host(struct conf_cursor *c, struct slice text, void *field)
         name = slice_of(name.p + 1, name.n - 1);
 
     struct slice domain = is_wildcard ? slice_of(name.p + 1, name.n - 1) : name;
-    if (!is_domain(domain) && (is_wildcard || !is_ip_literal(name))) {
+    if (!conf_is_domain(domain) && (is_wildcard || !is_ip_literal(name))) {
         conf_value_error(c, "'%.*s': %s", SLICE_ARG(text), host_error(text));
         return;
     }

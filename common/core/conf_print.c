@@ -52,4 +52,7 @@ void conf_print(const struct conf *conf, struct strbuf *out)
     }
     for (size_t i = 0; i < conf->nbackends; i++)
         print_section(CONF_KIND_backend, conf->backends[i].name, &conf->backends[i], false, out);
+    for (size_t i = 0; i < conf->ncertificates; i++)
+        print_section(CONF_KIND_certificate, conf->certificates[i].name, &conf->certificates[i],
+                      false, out);
 }

@@ -146,4 +146,6 @@ void conf_place_sections(struct conf_builder *b)
     conf->nroutes = counts[CONF_KIND_route];
     conf->backends = (void *)arrays[CONF_KIND_backend];
     conf->nbackends = counts[CONF_KIND_backend];
+    conf->certificates = (void *)arrays[CONF_KIND_certificate];
+    conf->ncertificates = counts[CONF_KIND_certificate];
 }

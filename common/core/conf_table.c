@@ -20,8 +20,9 @@ enum setting_number {
 #undef SETTING
     SETTING_COUNT
 };
+_Static_assert(FIRST_route - FIRST_global < CONF_SETTINGS_MAX, "a mask per kind");
+_Static_assert(FIRST_backend - FIRST_route < CONF_SETTINGS_MAX, "a mask per kind");
 _Static_assert(SETTING_COUNT - FIRST_backend < CONF_SETTINGS_MAX, "a mask per kind");
-_Static_assert(FIRST_backend < CONF_SETTINGS_MAX, "a mask per kind");
 
 const struct conf_setting conf_settings[] = {
 #define SECTION(kind, is_named, help)

@@ -98,6 +98,25 @@ static const struct conf_word send_proxies[] = {
 };
 WORD_TYPE(SEND_PROXY, "off, v1 or v2", send_proxies);
 
+static const struct conf_word tls_versions[] = {
+    { "1.2", CONF_TLS_1_2, false },
+    { "1.3", CONF_TLS_1_3, false },
+};
+WORD_TYPE(TLS_VERSION, "1.2 or 1.3", tls_versions);
+
+static const struct conf_word client_verifies[] = {
+    { "off", CONF_CLIENT_VERIFY_OFF, false },
+    { "optional", CONF_CLIENT_VERIFY_OPTIONAL, false },
+    { "required", CONF_CLIENT_VERIFY_REQUIRED, false },
+};
+WORD_TYPE(CLIENT_VERIFY, "off, optional or required", client_verifies);
+
+static const struct conf_word route_tls[] = {
+    { "terminate", CONF_ROUTE_TERMINATE, false },
+    { "passthrough", CONF_ROUTE_PASSTHROUGH, false },
+};
+WORD_TYPE(ROUTE_TLS, "terminate or passthrough", route_tls);
+
 static const struct conf_word log_levels[] = {
     { "debug", LOG_LEVEL_DEBUG, false },     { "info", LOG_LEVEL_INFO, false },
     { "notice", LOG_LEVEL_NOTICE, false },   { "warning", LOG_LEVEL_WARNING, false },

@@ -458,4 +458,5 @@ void conf_text_fini(struct conf_text *text)
     VEC_FREE(&text->memory);
     VEC_FREE(&text->entries);
     VEC_FREE(&text->resolved);
+    VEC_FREE(&text->files);
 }

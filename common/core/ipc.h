@@ -16,7 +16,8 @@ enum ipc_type {
     IPC_LISTEN,     /* `count` sockets to accept from: fds, one per struct ipc_listen in data. From
                      * then on, or from the generation on that binds the address. */
     IPC_GENERATION, /* number = generation; fds = bundle, then the error log's file if `flags` has
-                     * IPC_HAS_LOG, then the access log's if it has IPC_HAS_ACCESS_LOG: no holes.
+                     * IPC_HAS_LOG, then the access log's if it has IPC_HAS_ACCESS_LOG, then the
+                     * keyring if it has IPC_HAS_KEYRING (key_process = off): no holes.
                      * Without IPC_HAS_LOG the error log is stderr or syslog, as the configuration
                      * says. The worker has got every socket it needs before, once; it closes those
                      * whose address the generation does not bind any more, and answers IPC_READY
@@ -31,7 +32,7 @@ enum ipc_type {
     IPC_FAILED,     /* number = generation refused; data = why */
     /* reader -> master */
     IPC_CONFIG,     /* number = errors, count = warnings; fds = text of the report, then a bundle
-                     * if `flags` has IPC_HAS_BUNDLE */
+                     * if `flags` has IPC_HAS_BUNDLE, then the keyring if it has IPC_HAS_KEYRING */
     /* master -> worker */
     IPC_HEIR,       /* fds = a listening socket, for the master to come if this one is killed */
     /* worker without master -> the next one: this, then what it listens on as IPC_LISTEN, then
@@ -40,12 +41,15 @@ enum ipc_type {
                      * retire); fds = the segment it counts in, the bundle in force */
     /* master -> worker */
     IPC_UNLISTEN,   /* `count` struct ipc_listen in data: another worker accepts from these now */
+    IPC_KEYS,       /* fds = a channel to `rpd: keys`, in place of the one before */
+    IPC_TICKETS,    /* fds = the ticket keys' memory */
 };
 
 #define IPC_HAS_LOG 1u
 #define IPC_HAS_ACCESS_LOG 2u
 #define IPC_HAS_BUNDLE 4u
 #define IPC_CLOSE_IDLE 8u
+#define IPC_HAS_KEYRING 16u
 
 /* One listening socket. `key` names the bound address (addr_format text): the socket stays the
  * same over generations while some listener binds that address. */

@@ -156,8 +156,10 @@ START_TEST(test_sample_is_a_configuration)
     fixture_good(&x, sample);
     ck_assert_uint_eq(x.report.warnings, 0);
 
-    /* And with every default set as it says, it is the same one. */
+    /* And with every default set as it says, it is the same one: but for sections that are
+     * comments as a whole, which come last. */
     char *plain = printed(x.conf);
+    *strstr(sample, "\n;[") = '\0';
     char *to = sample;
     for (const char *from = sample; *from; from++) {
         if (*from != ';' || from[1] == ' ' || (from > sample && from[-1] != '\n'))
