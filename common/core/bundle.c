@@ -1,12 +1,13 @@
 /* Bundles: how the master hands one configuration to every worker. The master seals, workers
  * open; nothing here interprets a setting.
  *
- *   +--------+---------+-----+----------+-----+---------------------------+
- *   | header | entry 0 | ... | resolved | ... | strings, each ends in NUL |
- *   +--------+---------+-----+----------+-----+---------------------------+
+ *   +--------+---------+-----+----------+-----+------+-----+---------------------------+
+ *   | header | entry 0 | ... | resolved | ... | file | ... | strings, each ends in NUL |
+ *   +--------+---------+-----+----------+-----+------+-----+---------------------------+
  *
  * Records hold offsets into the strings; equal neighbours (file, kind, name of a section) share
- * one. Byte order and layout are this machine's: a bundle never leaves it. */
+ * one. What is in a file is a string of any bytes. Byte order and layout are this machine's: a
+ * bundle never leaves it. */
 #include "common/core/bundle.h"
 
 #include <errno.h>
@@ -20,15 +21,16 @@
 #include "common/base/fd.h"
 #include "common/base/hash.h"
 
-#define BUNDLE_MAGIC 0x31656c646e756272ull /* "rbundle1" */
+#define BUNDLE_MAGIC 0x32656c646e756272ull /* "rbundle2" */
 #define BUNDLE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 
 struct bundle_header {
     uint64_t magic;
     uint64_t checksum; /* of all that follows this field */
     uint64_t generation;
-    uint32_t entries, resolved, strings; /* counts of records, bytes of strings */
-    uint32_t entry_size;                 /* another layout is another version */
+    uint32_t entries, resolved, files, strings; /* counts of records, bytes of strings */
+    uint32_t entry_size;                        /* another layout is another version */
+    uint32_t unused;
 };
 
 enum entry_flag { ENTRY_DEFAULTS = 1, ENTRY_SECTION = 2, ENTRY_CONTINUED = 4, ENTRY_BAD = 8 };
@@ -45,6 +47,11 @@ struct bundle_resolved {
     unsigned char addr[sizeof(struct sockaddr_in6)];
 };
 
+struct bundle_file {
+    uint32_t path, content;
+    uint32_t size; /* of the content, which a NUL follows */
+};
+
 #define CHECKED_FROM (offsetof(struct bundle_header, checksum) + sizeof(uint64_t))
 
 /* ---- writing ---- */
@@ -58,12 +65,18 @@ struct writer {
     } last[4];
 };
 
-static uint32_t put_string(struct writer *w, const char *text)
+static uint32_t put_bytes(struct writer *w, struct slice bytes)
 {
     uint32_t at = (uint32_t)w->strings.n;
 
-    strbuf_add(&w->strings, slice_of(text, strlen(text) + 1));
+    strbuf_add(&w->strings, bytes);
+    strbuf_addc(&w->strings, '\0');
     return at;
+}
+
+static uint32_t put_string(struct writer *w, const char *text)
+{
+    return put_bytes(w, slice_str(text));
 }
 
 /* `memo`: which of the remembered texts it may repeat. */
@@ -104,7 +117,18 @@ static void put_resolved(struct writer *w, const struct conf_resolved *e)
     strbuf_add(&w->records, slice_of((const char *)&r, sizeof r));
 }
 
-void bundle_encode(const struct conf_text *text, uint64_t generation, struct strbuf *out)
+static void put_file(struct writer *w, const struct conf_file_read *e)
+{
+    struct bundle_file r = {
+        .path = put_string(w, e->path),
+        .content = put_bytes(w, e->content),
+        .size = (uint32_t)e->content.n,
+    };
+
+    strbuf_add(&w->records, slice_of((const char *)&r, sizeof r));
+}
+
+int bundle_encode(const struct conf_text *text, uint64_t generation, struct strbuf *out)
 {
     struct writer w = { .records = { 0 } };
     struct bundle_header h = {
@@ -112,9 +136,11 @@ void bundle_encode(const struct conf_text *text, uint64_t generation, struct str
         .generation = generation,
         .entries = (uint32_t)text->entries.n,
         .resolved = (uint32_t)text->resolved.n,
+        .files = (uint32_t)text->files.n,
         .entry_size = sizeof(struct bundle_entry),
     };
     size_t at = out->n;
+    bool is_good;
 
     strbuf_init(&w.records);
     strbuf_init(&w.strings);
@@ -122,7 +148,10 @@ void bundle_encode(const struct conf_text *text, uint64_t generation, struct str
         put_entry(&w, &text->entries.v[i]);
     for (size_t i = 0; i < text->resolved.n; i++)
         put_resolved(&w, &text->resolved.v[i]);
+    for (size_t i = 0; i < text->files.n; i++)
+        put_file(&w, &text->files.v[i]);
     h.strings = (uint32_t)w.strings.n;
+    is_good = w.strings.n <= UINT32_MAX;
 
     strbuf_add(out, slice_of((const char *)&h, sizeof h));
     strbuf_add(out, strbuf_slice(&w.records));
@@ -131,6 +160,10 @@ void bundle_encode(const struct conf_text *text, uint64_t generation, struct str
     memcpy(out->s + at, &h, sizeof h);
     strbuf_fini(&w.records);
     strbuf_fini(&w.strings);
+    if (is_good)
+        return 0;
+    errno = EFBIG;
+    return -1;
 }
 
 int bundle_seal(const struct conf_text *text, uint64_t generation)
@@ -141,8 +174,9 @@ int bundle_seal(const struct conf_text *text, uint64_t generation)
     if (fd < 0)
         return -1;
     strbuf_init(&bytes);
-    bundle_encode(text, generation, &bytes);
-    if (fd_write_all(fd, bytes.s, bytes.n) != 0 || fcntl(fd, F_ADD_SEALS, BUNDLE_SEALS) != 0)
+    if (bundle_encode(text, generation, &bytes) != 0 ||
+        fd_write_all(fd, bytes.s, bytes.n) != 0 ||
+        fcntl(fd, F_ADD_SEALS, BUNDLE_SEALS) != 0)
         fd_close(&fd);
     strbuf_fini(&bytes);
     return fd;
@@ -207,6 +241,19 @@ static void get_resolved(struct reader *r, struct conf_resolved *e)
         r->is_bad = true;
 }
 
+static void get_file(struct reader *r, struct conf_file_read *e)
+{
+    struct bundle_file b;
+
+    memcpy(&b, r->records, sizeof b);
+    r->records += sizeof b;
+    *e = (struct conf_file_read){ .path = get_string(r, b.path) };
+    if (b.content >= r->strings_size || b.size >= r->strings_size - b.content)
+        r->is_bad = true;
+    else
+        e->content = slice_of(r->strings + b.content, b.size);
+}
+
 /* Are magic, lengths and checksum in order, so that reading stays within the bytes? */
 static bool header_is_good(struct slice bytes, struct bundle_header *h)
 {
@@ -217,7 +264,8 @@ static bool header_is_good(struct slice bytes, struct bundle_header *h)
         return false;
 
     uint64_t size = sizeof *h + (uint64_t)h->entries * sizeof(struct bundle_entry) +
-                    (uint64_t)h->resolved * sizeof(struct bundle_resolved) + h->strings;
+                    (uint64_t)h->resolved * sizeof(struct bundle_resolved) +
+                    (uint64_t)h->files * sizeof(struct bundle_file) + h->strings;
     return size == bytes.n && (h->strings == 0 || bytes.p[bytes.n - 1] == '\0') &&
            h->checksum == hash_stable(bytes.p + CHECKED_FROM, bytes.n - CHECKED_FROM);
 }
@@ -239,6 +287,8 @@ int bundle_decode(struct slice bytes, struct conf_text *text, uint64_t *generati
         get_entry(&r, VEC_PUSH(&text->entries));
     for (uint32_t i = 0; i < h.resolved; i++)
         get_resolved(&r, VEC_PUSH(&text->resolved));
+    for (uint32_t i = 0; i < h.files; i++)
+        get_file(&r, VEC_PUSH(&text->files));
     *generation = h.generation;
     if (r.is_bad) {
         conf_text_fini(text);

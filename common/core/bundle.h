@@ -13,8 +13,9 @@ int bundle_seal(const struct conf_text *text, uint64_t generation);
  * nothing to free. */
 int bundle_open(int fd, struct conf_text *text, uint64_t *generation);
 
-/* The bytes of a bundle, appended to *out, and back: any bytes are safe to decode. 0 or -1. */
-void bundle_encode(const struct conf_text *text, uint64_t generation, struct strbuf *out);
+/* The bytes of a bundle, appended to *out, and back: any bytes are safe to decode. 0 or -1 (with
+ * errno EFBIG when they are more than 4 GiB). */
+int bundle_encode(const struct conf_text *text, uint64_t generation, struct strbuf *out);
 int bundle_decode(struct slice bytes, struct conf_text *text, uint64_t *generation);
 
 #endif

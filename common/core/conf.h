@@ -62,6 +62,11 @@ bool conf_read(struct conf_text *text, const char *path, struct report *report);
 /* Resolves the server names of `conf` into text->resolved (blocks on DNS). One that does not
  * resolve is a warning, with `strict` an error. */
 void conf_resolve(struct conf_text *text, const struct conf *conf, struct report *report);
+/* Reads the files that settings of `conf` name into text->files, but for private keys; and the
+ * system's CA certificates (system_ca, NULL: there is no such file) where some backend is verified
+ * by them. What is in them is not looked at, but that a private key is refused. May block. */
+void conf_read_files(struct conf_text *text, const struct conf *conf, const char *system_ca,
+                     struct report *report);
 /* What start-up checks beyond the text: log files and run_dir can be written. */
 void conf_check_system(const struct conf *conf, struct report *report);
 void conf_text_fini(struct conf_text *text);
@@ -101,6 +106,7 @@ struct conf_nets { struct net *v; size_t n; };
 struct conf_file {
     const char *path;     /* "": none */
     struct slice content; /* p NULL: not in the text (a private key never is) */
+    struct conf_origin origin;
 };
 
 struct conf_listener;

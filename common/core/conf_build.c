@@ -415,8 +415,13 @@ static void builder_init(struct conf_builder *b, const struct conf_text *text,
     }
     for (size_t i = 0; i < text->resolved.n; i++)
         smap_put(&b->resolved, slice_str(text->resolved.v[i].name), &text->resolved.v[i]);
-    for (size_t i = 0; i < text->files.n; i++)
-        smap_put(&b->files, slice_str(text->files.v[i].path), &text->files.v[i]);
+    /* One copy of each, however many settings name it. */
+    for (size_t i = 0; i < text->files.n; i++) {
+        struct slice *content = conf_alloc(b, sizeof *content);
+
+        *content = conf_dup(b, text->files.v[i].content);
+        smap_put(&b->files, slice_str(text->files.v[i].path), content);
+    }
 }
 
 static void builder_fini(struct conf_builder *b)

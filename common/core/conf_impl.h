@@ -141,7 +141,7 @@ struct conf_builder {
     struct smap names[CONF_KIND_COUNT]; /* -> struct conf_section */
     struct smap keys[CONF_KIND_COUNT];  /* -> struct conf_setting or conf_later */
     struct smap resolved;               /* -> struct conf_resolved */
-    struct smap files;                  /* -> struct conf_file_read */
+    struct smap files;                  /* path -> struct slice */
     struct smap strings;                /* origins' texts, copied once */
     unsigned suggestions_left; /* looking through thousands of names for each error costs */
 };

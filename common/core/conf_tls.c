@@ -13,9 +13,9 @@
 
 struct slice conf_file_content(struct conf_builder *b, struct slice path)
 {
-    const struct conf_file_read *file = smap_get(&b->files, path);
+    const struct slice *content = smap_get(&b->files, path);
 
-    return file ? conf_dup(b, file->content) : SLICE_NONE;
+    return content ? *content : SLICE_NONE;
 }
 
 /* As an include: a relative path begins where the file is that names it. */
@@ -39,14 +39,14 @@ static void parse_file(struct conf_cursor *c, struct slice text, void *field)
     struct conf_file *out = field;
     struct slice path = beside(c->b, c->origin.file, text);
 
-    *out = (struct conf_file){ path.p, conf_file_content(c->b, path) };
+    *out = (struct conf_file){ path.p, conf_file_content(c->b, path), c->origin };
 }
 
 static void clear_file(void *field)
 {
     struct conf_file *out = field;
 
-    *out = (struct conf_file){ "", SLICE_NONE };
+    *out = (struct conf_file){ .path = "" };
 }
 
 static size_t count_file(const void *field)
