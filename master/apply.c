@@ -340,9 +340,11 @@ static void back(struct master *m, const char *fmt, ...)
 static bool make_again(struct master *m, struct generation *next, struct report *report)
 {
     struct report again;
-    int fd = bundle_seal(&m->apply.before.text, m->generation.number + 1);
+    int keyring = generation_share_keyring(&m->apply.before, report), fd = -1;
 
-    if (!generation_open(next, fd, report))
+    if (report->errors == 0)
+        fd = bundle_seal(&m->apply.before.text, m->generation.number + 1);
+    if (!generation_open(next, fd, keyring, report))
         return false;
     report_init(&again); /* has been said */
     kept_restore(&m->kept, next->conf, &again);

@@ -121,8 +121,8 @@ void apply_swapped_back(struct master *m);
 void apply_finished(struct master *m, bool is_ok, struct slice text);
 /* Workers have the old one again. */
 void apply_finished_back(struct master *m, struct slice text);
-/* What the reader says of a diff's file; the bundle (-1: none) is taken over. */
-void apply_diffed(struct master *m, int bundle, struct report *report);
+/* What the reader says of a diff's file; bundle and keyring (-1: none) are taken over. */
+void apply_diffed(struct master *m, int bundle, int keyring, struct report *report);
 /* The diff being read has to begin anew. */
 void apply_diff_again(struct master *m);
 /* A worker cannot take the generation it should have. */

@@ -224,12 +224,12 @@ static void compare(struct master *m, struct generation *next, struct report *re
     strbuf_fini(&lines);
 }
 
-void apply_diffed(struct master *m, int bundle, struct report *report)
+void apply_diffed(struct master *m, int bundle, int keyring, struct report *report)
 {
     struct generation next;
     struct strbuf text;
 
-    if (bundle < 0 || !generation_open(&next, bundle, report)) {
+    if (bundle < 0 || !generation_open(&next, bundle, keyring, report)) {
         answer_diff(m, false, &report->text);
         return;
     }

@@ -3,13 +3,17 @@
 #include "master/config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/base/clock.h"
 #include "common/core/bundle.h"
+#include "common/tls/check.h"
+#include "master/key_check.h"
 
-/* The text a second time: the addresses are in it now. It was right before, so this finds
+/* The text a second time: addresses and files are in it now. It was right before, so this finds
  * nothing new. */
 static struct conf *rebuild(const struct conf_text *text, struct conf **conf)
 {
@@ -23,10 +27,12 @@ static struct conf *rebuild(const struct conf_text *text, struct conf **conf)
     return built;
 }
 
-struct conf *config_load(const char *path, struct conf_text *text, struct report *report)
+struct conf *config_load(const char *path, struct conf_text *text, int *keyring,
+                         struct report *report)
 {
     struct conf *conf;
 
+    *keyring = -1;
     memset(text, 0, sizeof *text);
     (void)conf_read(text, path, report);
     if (text->entries.n == 0 && report->errors > 0)
@@ -35,12 +41,18 @@ struct conf *config_load(const char *path, struct conf_text *text, struct report
     if (!conf)
         return NULL;
     conf_resolve(text, conf, report);
+    conf_read_files(text, conf, tls_system_ca(), report);
     conf_check_system(conf, report);
-    if (report->errors > 0) {
-        conf_free(&conf);
+    conf = rebuild(text, &conf);
+    if (!conf)
         return NULL;
+    tls_check(conf, clock_wall_us(), report);
+    *keyring = key_check(conf, report);
+    if (report->errors > 0) {
+        fd_close(keyring);
+        conf_free(&conf);
     }
-    return rebuild(text, &conf);
+    return conf;
 }
 
 bool config_has_unresolved(const struct conf_text *text)
@@ -104,10 +116,11 @@ void generation_init(struct generation *g)
     *g = (struct generation){ .bundle = -1, .keyring = -1 };
 }
 
-bool generation_open(struct generation *g, int bundle, struct report *report)
+bool generation_open(struct generation *g, int bundle, int keyring, struct report *report)
 {
     generation_init(g);
     g->bundle = bundle;
+    g->keyring = keyring;
     if (bundle_open(bundle, &g->text, &g->number) != 0)
         report_error(report, "the bundle cannot be read: %s", strerror(errno));
     else
@@ -125,4 +138,21 @@ void generation_fini(struct generation *g)
     fd_close(&g->bundle);
     fd_close(&g->keyring);
     generation_init(g);
+}
+
+int generation_keyring_of_workers(const struct generation *g)
+{
+    return g->conf->global.key_process ? -1 : g->keyring;
+}
+
+int generation_share_keyring(const struct generation *g, struct report *report)
+{
+    int fd;
+
+    if (g->keyring < 0)
+        return -1;
+    fd = fcntl(g->keyring, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        report_error(report, "the keyring cannot be kept: %s", strerror(errno));
+    return fd;
 }

@@ -17,10 +17,12 @@ struct generation {
                   * master hands it on and never reads it. */
 };
 
-/* Reads, validates, resolves and checks the system; all findings go to the report. NULL when it
- * has errors. *text, which the caller ends with conf_text_fini in any case, holds what conf_build
- * makes the same conf of. Blocks on files and names. */
-struct conf *config_load(const char *path, struct conf_text *text, struct report *report);
+/* Reads, validates, resolves and checks the system and the files of TLS; all findings go to the
+ * report. NULL when it has errors. *text, which the caller ends with conf_text_fini in any case,
+ * holds what conf_build makes the same conf of; *keyring (-1: none) is the caller's. Blocks on
+ * files and names. */
+struct conf *config_load(const char *path, struct conf_text *text, int *keyring,
+                         struct report *report);
 
 /* Tries again the names of `text` that did not resolve. true when one of them does now; those
  * that did before keep their address. Blocks on names. */
@@ -30,8 +32,14 @@ bool config_has_unresolved(const struct conf_text *text);
 /* The entry that sets a key of [global]; NULL: left at its default. */
 const struct conf_entry *config_global_entry(const struct conf_text *text, const char *key);
 
-/* Builds from a bundle, whose fd is taken over. false with findings in the report. */
-bool generation_open(struct generation *g, int bundle, struct report *report);
+/* Builds from a bundle; the fds of it and of its keyring (-1: none) are taken over. false with
+ * findings in the report. */
+bool generation_open(struct generation *g, int bundle, int keyring, struct report *report);
+/* Whether workers get the keyring: a descriptor, or -1. */
+int generation_keyring_of_workers(const struct generation *g);
+/* A descriptor for one more generation with the same certificates; -1: there is none, or an error
+ * in the report. */
+int generation_share_keyring(const struct generation *g, struct report *report);
 void generation_init(struct generation *g);
 void generation_fini(struct generation *g);
 

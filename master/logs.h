@@ -25,7 +25,7 @@ void logs_use(const struct logs *l);
 /* In a fresh worker: until it gets descriptors of its own it writes to fd 2, which becomes the
  * error log's file if there is one (so that a last word on stderr is found there). */
 void logs_child(const struct logs *l, const char *process);
-/* The message's flags and descriptors: the bundle and the files. */
+/* The message's flags and descriptors so far: the bundle and the files. */
 void logs_message(const struct logs *l, int bundle, struct ipc_msg *msg);
 /* SIGUSR1: opens the files anew and hands them to the workers. false, with the old ones kept and
  * the reason logged and appended to *why (or NULL). */

@@ -196,7 +196,7 @@ static void adopt_newest(struct master *m, struct orphans *all)
     if (!newest)
         return;
     report_init(&report);
-    if (!generation_open(&m->generation, newest->bundle, &report))
+    if (!generation_open(&m->generation, newest->bundle, -1, &report))
         log_warnx("the configuration of before cannot be read");
     m->generation.number = newest->generation;
     newest->bundle = -1;

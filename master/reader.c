@@ -1,5 +1,5 @@
-/* The reader child, both ends: it answers with the report's text and, when that has no error, a
- * sealed bundle, each in a memfd (reading those blocks on nothing). Called by reload.c and
+/* The reader child, both ends: it answers (answer.h) with what it found and, when that has no
+ * error, with a sealed bundle and a keyring. Called by reload.c and
  * supervise.c; never decides anything. */
 #include "master/reader.h"
 
@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/bundle.h"
 #include "common/core/ipc.h"
+#include "master/answer.h"
 #include "master/master.h"
 #include "master/reload.h"
 #include "master/signals.h"
@@ -24,17 +24,9 @@
 
 /* ---- the child ---- */
 
-static int memfd_of(const struct strbuf *text)
-{
-    int fd = memfd_create("rpd report", MFD_CLOEXEC);
-
-    if (fd >= 0 && fd_write_all(fd, text->s, text->n) != 0)
-        fd_close(&fd);
-    return fd;
-}
-
 /* The bundle, or -1: nothing new, or errors in the report. */
-static int read_task(const struct master *m, enum reader_task task, struct report *report)
+static int read_task(const struct master *m, enum reader_task task, int *keyring,
+                     struct report *report)
 {
     struct conf_text text = m->generation.text; /* the child's own copy: nothing is freed */
     uint64_t number = m->generation.number + 1;
@@ -42,7 +34,7 @@ static int read_task(const struct master *m, enum reader_task task, struct repor
 
     switch (task) {
     case READER_FILES:
-        if (config_load(m->reader.file, &text, report) == NULL)
+        if (config_load(m->reader.file, &text, keyring, report) == NULL)
             return -1;
         break;
     case READER_RESOLVE:
@@ -58,24 +50,13 @@ static int read_task(const struct master *m, enum reader_task task, struct repor
 
 static int reader_main(const struct master *m, enum reader_task task, int sock)
 {
-    struct ipc_msg msg = { .type = IPC_CONFIG };
     struct report report;
-    int bundle;
+    int bundle, keyring = -1;
 
     proctitle_set("rpd: reader");
     report_init(&report);
-    bundle = read_task(m, task, &report);
-    msg.number = report.errors;
-    msg.count = report.warnings;
-    msg.fds[0] = memfd_of(&report.text);
-    if (msg.fds[0] < 0)
-        return EXIT_FAILURE;
-    msg.nfds = 1;
-    if (bundle >= 0 && report.errors == 0) {
-        msg.fds[msg.nfds++] = bundle;
-        msg.flags = IPC_HAS_BUNDLE;
-    }
-    return ipc_send(sock, &msg) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    bundle = read_task(m, task, &keyring, &report);
+    return answer_send(sock, &report, bundle, keyring) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static void child(const struct master *m, enum reader_task task, int sock)
@@ -91,19 +72,6 @@ static void child(const struct master *m, enum reader_task task, int sock)
 
 /* ---- the master ---- */
 
-/* What is in a memfd, whole. */
-static void read_text(int fd, struct strbuf *out)
-{
-    char buf[4096];
-    off_t at = 0;
-    ssize_t n;
-
-    while ((n = pread(fd, buf, sizeof buf, at)) > 0) {
-        strbuf_add(out, slice_of(buf, (size_t)n));
-        at += n;
-    }
-}
-
 static void done(struct master *m)
 {
     deadline_cancel(&m->reader.deadline);
@@ -113,21 +81,12 @@ static void done(struct master *m)
 static void answer(struct master *m, struct ipc_msg *msg)
 {
     struct report report;
-    int bundle = -1;
+    int bundle, keyring;
 
     report_init(&report);
-    if (msg->type == IPC_CONFIG && msg->nfds >= 1) {
-        read_text(msg->fds[0], &report.text);
-        report.errors = (unsigned)msg->number;
-        report.warnings = msg->count;
-        if ((msg->flags & IPC_HAS_BUNDLE) && msg->nfds == 2) {
-            bundle = msg->fds[1];
-            msg->nfds = 1;
-        }
-    }
-    ipc_close_fds(msg);
+    (void)answer_take(msg, &report, &bundle, &keyring);
     done(m);
-    reload_read(m, bundle, &report);
+    reload_read(m, bundle, keyring, &report);
     report_fini(&report);
 }
 
@@ -139,7 +98,7 @@ static void fail(struct master *m, const char *why)
     done(m);
     report_init(&report);
     report_error(&report, "%s: %s", m->reader.file, why);
-    reload_read(m, -1, &report);
+    reload_read(m, -1, -1, &report);
     report_fini(&report);
 }
 

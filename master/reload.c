@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include "common/base/fd.h"
 #include "common/base/log.h"
 #include "master/apply.h"
 #include "master/changes.h"
@@ -249,16 +250,28 @@ static void apply(struct master *m, struct generation *next, struct report *repo
     refuse(m, report);
 }
 
-void reload_read(struct master *m, int bundle, struct report *report)
+/* What the reader made, which is taken over. */
+static bool open_next(struct master *m, struct generation *next, int bundle, int keyring,
+                      struct report *report)
+{
+    if (m->reload.kind == RELOAD_NAMES) /* no file was read */
+        keyring = generation_share_keyring(&m->generation, report);
+    if (report->errors == 0)
+        return generation_open(next, bundle, keyring, report);
+    fd_close(&bundle);
+    return false;
+}
+
+void reload_read(struct master *m, int bundle, int keyring, struct report *report)
 {
     struct generation next;
 
     assert(m->reload.phase == RELOAD_READING);
     generation_init(&next);
     if (m->reload.kind == RELOAD_DIFF) {
-        apply_diffed(m, bundle, report);
+        apply_diffed(m, bundle, keyring, report);
         finish(m, true, SLICE_NONE);
-    } else if (bundle >= 0 && generation_open(&next, bundle, report))
+    } else if (bundle >= 0 && open_next(m, &next, bundle, keyring, report))
         apply(m, &next, report);
     else if (m->reload.kind == RELOAD_NAMES)
         finish(m, true, SLICE_NONE); /* still none */
@@ -301,7 +314,7 @@ void reload_begin(struct master *m, enum reload_kind kind, const char *file)
     report_init(&report);
     report_error(&report, "no process can be made to read the configuration: %s",
                  strerror(errno));
-    reload_read(m, -1, &report);
+    reload_read(m, -1, -1, &report);
     report_fini(&report);
 }
 

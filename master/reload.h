@@ -55,8 +55,8 @@ bool reload_is_idle(const struct master *m);
 /* No more: whoever waits is told that rpd stops. */
 void reload_stop(struct master *m);
 
-/* The reader's outcome; the bundle (-1: none) is taken over. */
-void reload_read(struct master *m, int bundle, struct report *report);
+/* The reader's outcome; bundle and keyring (-1: none) are taken over. */
+void reload_read(struct master *m, int bundle, int keyring, struct report *report);
 void reload_reader_gone(struct master *m);
 /* A worker has taken a generation, or has ended; has refused it. */
 void reload_progress(struct master *m);

@@ -19,6 +19,7 @@
 #include "master/flight.h"
 #include "master/identity.h"
 #include "master/install.h"
+#include "master/key_check.h"
 #include "master/master.h"
 #include "master/notify.h"
 #include "master/segments.h"
@@ -41,10 +42,10 @@ static void say_report(int fd, const struct report *report)
 
 /* ---- the configuration ---- */
 
-static struct conf *load(const char *file, struct conf_text *text, struct identity *id,
-                         struct report *report)
+static struct conf *load(const char *file, struct conf_text *text, int *keyring,
+                         struct identity *id, struct report *report)
 {
-    struct conf *conf = config_load(file, text, report);
+    struct conf *conf = config_load(file, text, keyring, report);
 
     *id = (struct identity){ NULL, NULL };
     if (conf)
@@ -60,10 +61,10 @@ int start_check(const char *file)
     struct conf_text text;
     struct report report;
     struct conf *conf;
-    int status = EXIT_FAILURE;
+    int status = EXIT_FAILURE, keyring;
 
     report_init(&report);
-    conf = load(file, &text, &id, &report);
+    conf = load(file, &text, &keyring, &id, &report);
     say_report(STDERR_FILENO, &report);
     if (conf) {
         (void)dprintf(STDERR_FILENO, "rpd: configuration %s is valid\n", file);
@@ -71,6 +72,7 @@ int start_check(const char *file)
     }
     conf_free(&conf);
     conf_text_fini(&text);
+    fd_close(&keyring);
     identity_fini(&id);
     report_fini(&report);
     return status;
@@ -86,10 +88,13 @@ static void keep_identity(struct master *m, const struct identity *id)
 static bool read_again(struct master *m, struct generation *first, struct report *report)
 {
     int bundle = fcntl(m->takeover.bundle, F_DUPFD_CLOEXEC, 3);
+    int keyring = m->takeover.keyring < 0 ? -1 : fcntl(m->takeover.keyring, F_DUPFD_CLOEXEC, 3);
     struct identity id;
 
-    if (bundle < 0 || !generation_open(first, bundle, report))
+    if (bundle < 0 || !generation_open(first, bundle, keyring, report))
         return false;
+    if (first->keyring < 0) /* it was lost, or there is no certificate */
+        first->keyring = key_check(first->conf, report);
     identity_choose(&id, &first->text, first->conf, report);
     keep_identity(m, &id);
     return report->errors == 0;
@@ -101,7 +106,7 @@ static bool read_first(struct master *m, struct generation *first, struct report
     struct identity id;
 
     first->number = 1;
-    first->conf = load(m->file, &first->text, &id, report);
+    first->conf = load(m->file, &first->text, &first->keyring, &id, report);
     keep_identity(m, &id);
     if (!first->conf)
         return false;

@@ -25,6 +25,9 @@
 
 static void hand_rpd(const struct master *m, struct handing *h, const char *mode)
 {
+    bool is_back = m->takeover.bundle >= 0;
+    int keyring = is_back ? m->takeover.keyring : m->generation.keyring;
+
     handoff_kind(&h->text, "rpd");
     handoff_text(&h->text, "mode", slice_str(mode));
     handoff_text(&h->text, "version", SLICE(RPD_VERSION));
@@ -33,8 +36,9 @@ static void hand_rpd(const struct master *m, struct handing *h, const char *mode
     handoff_number(&h->text, "workers", m->nworkers);
     handing_fd(h, "segment", segment_fd(m->segment));
     /* What gives the process back gives it back with the configuration it had. */
-    handing_fd(h, "bundle",
-               m->takeover.bundle >= 0 ? m->takeover.bundle : m->generation.bundle);
+    handing_fd(h, "bundle", is_back ? m->takeover.bundle : m->generation.bundle);
+    if (keyring >= 0)
+        handing_fd(h, "keyring", keyring);
 }
 
 static void hand_workers(struct master *m, struct handing *h)
@@ -139,7 +143,7 @@ bool takeover_begin(struct master *m)
     struct slice words;
     bool is_good;
 
-    *t = (struct takeover){ .previous = -1, .bundle = -1, .status = -1 };
+    *t = (struct takeover){ .previous = -1, .bundle = -1, .keyring = -1, .status = -1 };
     strbuf_init(&t->text);
     strbuf_init(&t->version);
     strbuf_init(&t->failed);
@@ -322,12 +326,13 @@ static bool adopt_lines(struct master *m, struct sources *sources)
 static void adopt_generation(struct master *m, struct slice words)
 {
     struct report report;
-    int bundle = fd_of(words, "bundle");
+    int bundle = fd_of(words, "bundle"), keyring = fd_of(words, "keyring");
     uint64_t number = 0;
 
     report_init(&report);
     m->takeover.bundle = bundle < 0 ? -1 : fcntl(bundle, F_DUPFD_CLOEXEC, 3);
-    if (bundle < 0 || !generation_open(&m->generation, bundle, &report))
+    m->takeover.keyring = keyring < 0 ? -1 : fcntl(keyring, F_DUPFD_CLOEXEC, 3);
+    if (bundle < 0 || !generation_open(&m->generation, bundle, keyring, &report))
         log_warnx("the configuration of before cannot be read");
     (void)handoff_get(words, "generation", &number);
     m->generation.number = number;
@@ -415,7 +420,8 @@ void takeover_done(struct master *m)
 /* The record as it came, with what went wrong. */
 static void hand_again(const struct master *m, struct handing *h)
 {
-    static const char *const keys[] = { "fd", "segment", "bundle", "lock", "from", "previous" };
+    static const char *const keys[] = { "fd", "segment", "bundle", "keyring", "lock", "from",
+                                        "previous" };
     struct slice text = strbuf_slice(&m->takeover.text), kind, words;
     uint64_t fd;
 
@@ -463,6 +469,7 @@ void takeover_fini(struct master *m)
     strbuf_fini(&t->why);
     fd_close(&t->previous);
     fd_close(&t->bundle);
+    fd_close(&t->keyring);
     fd_close(&t->status);
     t->kind = TAKEOVER_NONE;
 }

@@ -30,7 +30,7 @@ struct takeover {
     struct strbuf why;      /* this one fails */
     bool is_untouched;      /* what the record names is all as it came */
     int previous;           /* the program before this one; -1 */
-    int bundle;             /* of the configuration before; -1 */
+    int bundle, keyring;    /* of the configuration before; -1 */
     int status;             /* TRIAL: where to say that it is ready; -1 */
 };
 

@@ -125,6 +125,20 @@ int worker_spawn(struct worker *w)
 
 enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_LISTEN, DUE_UNLISTEN, DUE_GENERATION, DUE_LOGS };
 
+static void generation_message(const struct worker *w, struct ipc_msg *msg)
+{
+    const struct generation *g = apply_generation(w->master, w->index);
+    int keyring = generation_keyring_of_workers(g);
+
+    msg->type = IPC_GENERATION;
+    msg->number = g->number;
+    logs_message(apply_logs(w->master, w->index), g->bundle, msg);
+    if (keyring < 0)
+        return;
+    msg->flags |= IPC_HAS_KEYRING;
+    msg->fds[msg->nfds++] = keyring;
+}
+
 /* The next message the worker should get. */
 static enum due next_due(const struct worker *w, struct ipc_msg *msg)
 {
@@ -150,9 +164,7 @@ static enum due next_due(const struct worker *w, struct ipc_msg *msg)
     if (listen_surplus(&m->listen, w->index, m->nworkers, msg))
         return DUE_UNLISTEN;
     if (w->sent < number) {
-        msg->type = IPC_GENERATION;
-        msg->number = number;
-        logs_message(apply_logs(m, w->index), apply_generation(m, w->index)->bundle, msg);
+        generation_message(w, msg);
         return DUE_GENERATION;
     }
     if (w->logs_sent < m->logs_number) {

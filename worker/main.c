@@ -235,12 +235,25 @@ void self_answer(struct worker *w, enum ipc_type type, uint64_t number, struct s
         log_warn("telling the master");
 }
 
+/* The last descriptor; -1: there is none. */
+static int take_keyring(struct ipc_msg *msg)
+{
+    int fd;
+
+    if (!(msg->flags & IPC_HAS_KEYRING) || msg->nfds == 0)
+        return -1;
+    fd = msg->fds[msg->nfds - 1];
+    msg->fds[msg->nfds - 1] = -1;
+    return fd;
+}
+
 static void on_generation(struct worker *w, struct ipc_msg *msg)
 {
     struct conf_text text = { .entries = { NULL, 0, 0 } };
     struct generation *g = NULL;
     struct report report;
     uint64_t number = msg->number;
+    int keyring = take_keyring(msg);
 
     report_init(&report);
     if (msg->nfds == 0 || bundle_open(msg->fds[0], &text, &number) < 0)
@@ -254,6 +267,8 @@ static void on_generation(struct worker *w, struct ipc_msg *msg)
         fd_close(&w->bundle);
         w->bundle = msg->fds[0];
         msg->fds[0] = -1;
+        fd_close(&w->keyring);
+        w->keyring = keyring;
         ipc_close_fds(msg);
         swap(w, g);
         stat_set(&w->proxy.stats->generation, number);
@@ -262,6 +277,7 @@ static void on_generation(struct worker *w, struct ipc_msg *msg)
                      (unsigned long long)number);
         self_answer(w, IPC_READY, number, SLICE_NONE);
     } else {
+        fd_close(&keyring);
         ipc_close_fds(msg);
         flight_event(&w->proxy.recorder.flight, "generation %llu refused",
                      (unsigned long long)number);
@@ -462,7 +478,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     w->segment = args->segment;
     w->channel_fd = args->channel;
     w->channel.fn = on_channel;
-    w->log_fd = w->heir_fd = w->bundle = -1;
+    w->log_fd = w->heir_fd = w->bundle = w->keyring = -1;
     orphan_init(w);
     list_init(&w->sockets);
     list_init(&w->listeners);
@@ -522,6 +538,7 @@ static void worker_fini(struct worker *w)
     fd_close(&w->channel_fd);
     fd_close(&w->heir_fd);
     fd_close(&w->bundle);
+    fd_close(&w->keyring);
     fd_close(&w->log_fd);
     stat_set(&p->stats->state, WORKER_GONE);
 }

@@ -24,6 +24,7 @@ struct worker {
     int heir_fd;             /* -1: none to be had */
     bool is_heir_watched;
     int bundle;              /* of the generation in force, for that one */
+    int keyring;             /* the same, with key_process = off; -1: none */
     unsigned index, slot;
     struct segment *segment;
     struct list sockets;
