@@ -232,10 +232,11 @@ static bool copy(struct floor *f, struct end *e, bool *gone)
 static bool splice_on(struct end *e, bool *gone)
 {
     unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-    ssize_t in = splice(e->fd, NULL, e->pipe[1], NULL, PIPE - e->left, flags);
+    size_t room = PIPE - e->left; /* without any, splice's 0 would not be an end */
+    ssize_t in = room > 0 ? splice(e->fd, NULL, e->pipe[1], NULL, room, flags) : 0;
     ssize_t out = 0;
 
-    *gone = in == 0 || (in < 0 && !is_again(in));
+    *gone = (in == 0 && room > 0) || (in < 0 && !is_again(in));
     if (in > 0)
         e->left += (size_t)in;
     if (e->left > 0)
