@@ -85,10 +85,12 @@ $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 	$(Q)$(CC_LINK) -o $@ $^ $(LIBS) $(TLS_LIBS) $(shell pkg-config --libs check)
 
 $(BUILD)/bench/load: $(BUILD)/obj/t/bench/answer.o
+$(BUILD)/bench/load $(BUILD)/bench/floor: $(BUILD)/obj/t/bench/tls.o
+$(BUILD)/bench/load $(BUILD)/bench/floor: BENCH_LIBS = $(TLS_LIBS)
 $(BUILD)/bench/%: $(BUILD)/obj/t/bench/%.o $(BUILD)/obj/t/bench/net.o
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC_LINK) -o $@ $^
+	$(Q)$(CC_LINK) -o $@ $^ $(BENCH_LIBS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)

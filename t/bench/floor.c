@@ -1,22 +1,26 @@
 /* The floor of the benchmark: what an epoll forwarder that parses nothing has to spend.
  *
- *     floor [--splice] LISTEN ORIGIN
+ *     floor [--splice] [--fresh] [--tls PEM] LISTEN ORIGIN
  *
  * A client's connection is paired with one to the origin; what either says is read once and written
  * once. No timer, and no memory asked for per request. When a client closes, its server connection
  * is kept for the next one: with clients that close only after a whole answer (load does) nothing
  * of an earlier answer can be in it, which is how a forwarder that knows no HTTP may reuse it as
- * the proxies do.
+ * the proxies do. With --fresh each client gets a new one: what is carried is TLS, say.
  *
- * With --splice the bytes never leave the kernel: they go through a pipe per direction. */
+ * With --splice the bytes never leave the kernel: they go through a pipe per direction.
+ *
+ * With --tls the clients' TLS ends here, with the certificate and the key of that file. This floor
+ * is OpenSSL as it comes, with few lines around it: who drives it better may do with less. */
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "t/bench/net.h"
+#include "t/bench/tls.h"
 
 #define BATCH 64
 #define PAGE 4096
@@ -34,6 +38,7 @@ struct buffer {
  * batch finds nothing to read, and nothing worse. */
 struct end {
     int fd;
+    struct tls *tls;  /* of a client that speaks it */
     struct end *to;   /* NULL: a server connection kept, or a spare end */
     struct end *next; /* of the list it lies in */
     bool is_server;
@@ -49,6 +54,8 @@ struct floor {
     int epoll;
     int listener;
     bool is_splice;
+    bool is_fresh;
+    struct tls_side *tls; /* NULL: clients do not speak it */
     struct sockaddr_in origin;
     struct end *kept;  /* server connections */
     struct end *spare; /* ends of clients that have gone */
@@ -106,6 +113,7 @@ static struct end *end_new(struct floor *f)
 /* Closed, and as new; what still lies in a pipe is lost with it. */
 static void recycle(struct floor *f, struct end *e)
 {
+    tls_free(&e->tls);
     (void)close(e->fd);
     e->fd = -1;
     e->to = NULL;
@@ -160,6 +168,8 @@ static void accept_all(struct floor *f)
 
         client->to = server;
         server->to = client;
+        if (f->tls)
+            client->tls = tls_new(f->tls, fd);
         net_watch(f->epoll, fd, client);
     }
 }
@@ -171,11 +181,21 @@ static void part(struct floor *f, struct end *e)
     struct end *server = client->to;
 
     server->to = NULL;
-    if (e == client && client->left == 0 && server->left == 0)
+    if (e == client && client->left == 0 && server->left == 0 && !f->is_fresh)
         push(&f->kept, server);
     else
         recycle(f, server);
     recycle(f, client);
+}
+
+static ssize_t end_read(struct end *e, char *bytes, size_t n)
+{
+    return e->tls ? tls_read(e->tls, bytes, n) : read(e->fd, bytes, n);
+}
+
+static ssize_t end_write(struct end *e, const char *bytes, size_t n)
+{
+    return e->tls ? tls_write(e->tls, bytes, n) : write(e->fd, bytes, n);
 }
 
 static bool is_again(ssize_t n)
@@ -183,7 +203,7 @@ static bool is_again(ssize_t n)
     return n < 0 && errno == EAGAIN;
 }
 
-/* What write() left of a buffer: it is the end's until the socket takes more. */
+/* What end_write() left of a buffer: it is the end's until the socket takes more. */
 static void keep_rest(struct floor *f, struct end *e, size_t at, size_t left)
 {
     e->rest = f->buffers;
@@ -198,7 +218,7 @@ static void keep_rest(struct floor *f, struct end *e, size_t at, size_t left)
 /* These three are true when it is worth to read on; false at a pause and, with *gone, at an end. */
 static bool write_rest(struct floor *f, struct end *e, bool *gone)
 {
-    ssize_t n = write(e->to->fd, e->rest->bytes + e->at, e->left);
+    ssize_t n = end_write(e->to, e->rest->bytes + e->at, e->left);
 
     *gone = n < 0 && !is_again(n);
     if (n > 0) {
@@ -214,19 +234,20 @@ static bool write_rest(struct floor *f, struct end *e, bool *gone)
 static bool copy(struct floor *f, struct end *e, bool *gone)
 {
     char *bytes = f->buffers->bytes;
-    ssize_t n = read(e->fd, bytes, BUFFER);
+    ssize_t n = end_read(e, bytes, BUFFER);
     ssize_t done;
 
     *gone = n == 0 || (n < 0 && !is_again(n));
     if (n <= 0)
         return false;
-    done = write(e->to->fd, bytes, (size_t)n);
+    done = end_write(e->to, bytes, (size_t)n);
     *gone = done < 0 && !is_again(done);
     if (done < 0)
         done = 0;
     if (done < n)
         keep_rest(f, e, (size_t)done, (size_t)(n - done));
-    return n == BUFFER && !e->is_stuck;
+    /* TLS gives a record a call and knows without asking the socket that there is none. */
+    return (n == BUFFER || e->tls) && !e->is_stuck;
 }
 
 static bool splice_on(struct end *e, bool *gone)
@@ -268,6 +289,8 @@ static void happened(struct floor *f, struct end *e, uint32_t events)
         accept_all(f);
         return;
     }
+    if (e->tls)
+        tls_event(e->tls, events & EPOLLRDHUP);
     if (e->to && (events & EPOLLOUT) && e->to->is_stuck)
         forward(f, e->to);
     if (e->to && (events & EPOLLIN) && !e->is_stuck)
@@ -276,22 +299,46 @@ static void happened(struct floor *f, struct end *e, uint32_t events)
         e->is_closed = true;
 }
 
+static _Noreturn void usage(void)
+{
+    errno = EINVAL;
+    net_fail("usage: floor [--splice] [--fresh] [--tls PEM] LISTEN ORIGIN");
+}
+
+static void read_options(struct floor *f, int argc, char **argv)
+{
+    static const struct option known[] = {
+        { "splice", no_argument, NULL, 's' },
+        { "fresh", no_argument, NULL, 'f' },
+        { "tls", required_argument, NULL, 't' },
+        { NULL, 0, NULL, 0 },
+    };
+    struct sockaddr_in at;
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        switch (letter) {
+        case 's': f->is_splice = true; break;
+        case 'f': f->is_fresh = true; break;
+        case 't': f->tls = tls_server_new(optarg); break;
+        default: usage();
+        }
+    }
+    if (argc - optind != 2 || (f->tls && f->is_splice))
+        usage();
+    at = net_addr(argv[optind]);
+    f->origin = net_addr(argv[optind + 1]);
+    f->listener = net_listen(&at);
+}
+
 int main(int argc, char **argv)
 {
     struct floor *f = net_grow(NULL, sizeof *f);
-    struct sockaddr_in at;
 
     *f = (struct floor){ .epoll = -1 };
     buffer_new(f);
-    f->is_splice = argc > 1 && strcmp(argv[1], "--splice") == 0;
-    if (argc != 3 + f->is_splice) {
-        errno = EINVAL;
-        net_fail("usage: floor [--splice] LISTEN ORIGIN");
-    }
     net_init();
-    at = net_addr(argv[argc - 2]);
-    f->origin = net_addr(argv[argc - 1]);
-    f->listener = net_listen(&at);
+    read_options(f, argc, argv);
     f->epoll = epoll_create1(EPOLL_CLOEXEC);
     net_watch(f->epoll, f->listener, NULL);
     for (;;) {

@@ -7,11 +7,13 @@
  *       -m METHOD, -b BYTES  of body           -p BYTES  a request's head is padded to
  *       -h N  hosts h0000.bench... in turn     -e BYTES  that a right answer's body has
  *       -C    a connection for each request    -i N  further connections that ask once and stay
+ *       -t    TLS, each handshake a full one   -s    TLS, but for the first each one resumed
  *
  * Prints one JSON object when every answer has come. Latency counts from the time a request was
  * due, so that a proxy that stalls is charged for those that could not be sent meanwhile. With -i,
  * connections stay until standard input ends. Exit status 0 unless it could not run: errors
- * (another status than 200, another length than -e, an end too early) are counted. */
+ * (another status than 200, another length than -e, an end too early, a handshake of the other
+ * kind) are counted. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@
 #include <unistd.h>
 #include "t/bench/answer.h"
 #include "t/bench/net.h"
+#include "t/bench/tls.h"
 
 #define BATCH 64
 #define SECOND_NS 1000000000U
@@ -34,6 +37,7 @@
 
 struct conn {
     int fd;
+    struct tls *tls; /* NULL: plain */
     bool is_waiting; /* for an answer */
     uint64_t due_ns;
     const struct request *request;
@@ -56,7 +60,7 @@ struct options {
     uint64_t count;
     size_t body, padding;
     uint64_t expect;
-    bool is_close;
+    bool is_close, is_tls, is_resuming;
 };
 
 struct load {
@@ -65,6 +69,7 @@ struct load {
     struct request *requests; /* one a host, used in turn */
     unsigned kinds;
     int body; /* memory file, -1: the body is in the request */
+    struct tls_side *tls;
     struct conn *idle;
     uint64_t begin_ns, end_ns;
     uint64_t started, ended, active, errors, bytes;
@@ -118,12 +123,16 @@ static void requests_make(struct load *l)
 static void conn_open(struct load *l, struct conn *c)
 {
     c->fd = net_connect(&l->opt.to);
-    if (c->fd >= 0)
-        net_watch(l->epoll, c->fd, c);
+    if (c->fd < 0)
+        return;
+    if (l->tls)
+        c->tls = tls_new(l->tls, c->fd);
+    net_watch(l->epoll, c->fd, c);
 }
 
 static void conn_close(struct conn *c)
 {
+    tls_free(&c->tls);
     if (c->fd >= 0)
         (void)close(c->fd);
     c->fd = -1;
@@ -143,6 +152,7 @@ static void finish(struct load *l, struct conn *c, bool is_good)
 {
     uint64_t now = net_now_ns();
 
+    is_good = is_good && (!c->tls || tls_is_as_meant(c->tls));
     if (is_good)
         record(l, now - c->due_ns);
     else
@@ -156,16 +166,35 @@ static void finish(struct load *l, struct conn *c, bool is_good)
     l->idle = c;
 }
 
+/* Some of the body, which is zeroes. */
+static ssize_t push_body(struct load *l, struct conn *c, size_t at, size_t n)
+{
+    static const char zeroes[SEND_WHOLE];
+    off_t offset = (off_t)at;
+
+    if (!c->tls)
+        return sendfile(c->fd, l->body, &offset, n);
+    return tls_write(c->tls, zeroes, n < sizeof zeroes ? n : sizeof zeroes);
+}
+
+static ssize_t push_head(struct conn *c, bool is_more)
+{
+    const char *bytes = c->request->bytes + c->sent;
+    size_t n = c->request->n - c->sent;
+
+    if (!c->tls)
+        return send(c->fd, bytes, n, is_more ? MSG_MORE : 0);
+    return tls_write(c->tls, bytes, n);
+}
+
 static void push(struct load *l, struct conn *c)
 {
     size_t head = c->request->n;
     size_t all = head + (l->body >= 0 ? l->opt.body : 0);
 
     while (c->sent < all) {
-        off_t at = (off_t)(c->sent - head);
-        ssize_t n = c->sent < head
-            ? send(c->fd, c->request->bytes + c->sent, head - c->sent, all > head ? MSG_MORE : 0)
-            : sendfile(c->fd, l->body, &at, all - c->sent);
+        ssize_t n = c->sent < head ? push_head(c, all > head)
+                                   : push_body(l, c, c->sent - head, all - c->sent);
 
         if (n < 0) {
             if (errno != EAGAIN)
@@ -193,24 +222,31 @@ static void start(struct load *l, struct conn *c, uint64_t due_ns)
         push(l, c);
 }
 
-/* Of a body with a length what is left is thrown away in the kernel. */
+/* Of a body with a length what is left is thrown away in the kernel. *is_last: of what came. */
+static ssize_t pull_some(struct load *l, struct conn *c, enum answer_state *state, bool *is_last)
+{
+    bool is_plain = answer_is_plain(&c->answer) && !c->tls;
+    size_t room = is_plain ? c->answer.left : sizeof l->buffer;
+    ssize_t n = c->tls ? tls_read(c->tls, l->buffer, room)
+                       : recv(c->fd, is_plain ? NULL : l->buffer, room, is_plain ? MSG_TRUNC : 0);
+
+    *is_last = n <= 0 || (!c->tls && (size_t)n < room);
+    if (n > 0) {
+        l->bytes += (uint64_t)n;
+        *state = is_plain ? answer_skip(&c->answer, (size_t)n)
+                          : answer_read(&c->answer, l->buffer, (size_t)n);
+    }
+    return n;
+}
+
 static void pull(struct load *l, struct conn *c)
 {
     enum answer_state state = ANSWER_MORE;
-    size_t room;
-    ssize_t n;
+    bool is_last = false;
+    ssize_t n = 0;
 
-    do {
-        bool is_plain = answer_is_plain(&c->answer);
-
-        room = is_plain ? c->answer.left : sizeof l->buffer;
-        n = recv(c->fd, is_plain ? NULL : l->buffer, room, is_plain ? MSG_TRUNC : 0);
-        if (n > 0) {
-            l->bytes += (uint64_t)n;
-            state = is_plain ? answer_skip(&c->answer, (size_t)n)
-                             : answer_read(&c->answer, l->buffer, (size_t)n);
-        }
-    } while (n > 0 && (size_t)n == room && state == ANSWER_MORE);
+    while (state == ANSWER_MORE && !is_last)
+        n = pull_some(l, c, &state, &is_last);
     if (state != ANSWER_MORE)
         finish(l, c, state == ANSWER_DONE);
     else if (n == 0 || (n < 0 && errno != EAGAIN))
@@ -228,7 +264,9 @@ static void happened(struct load *l, struct conn *c, uint32_t events)
         }
         return;
     }
-    if (events & EPOLLOUT)
+    if (c->tls)
+        tls_event(c->tls, events & EPOLLRDHUP);
+    if ((events & EPOLLOUT) || c->tls) /* which may have waited for the other side's bytes */
         push(l, c);
     if (c->is_waiting && (events & (EPOLLIN | EPOLLHUP)))
         pull(l, c);
@@ -307,12 +345,13 @@ static struct conn *conns_make(struct load *l, unsigned n)
     return conns;
 }
 
-/* Connections that ask once and stay: a run each, of which nothing but errors is kept. */
+/* Connections that ask once and stay: a run each, of which nothing but errors is kept. When
+ * sessions are resumed, it is that of the first. */
 static void leave_idle(struct load *l)
 {
     struct options opt = l->opt;
 
-    (void)conns_make(l, opt.idle);
+    (void)conns_make(l, opt.idle + opt.is_resuming);
     l->opt.rate = 0;
     while (l->idle) {
         struct conn *rest = l->idle->next;
@@ -355,7 +394,7 @@ static void report(struct load *l)
 
 static void usage(void)
 {
-    fputs("usage: load [-C] [-c|-d|-n|-r|-b|-p|-h|-e|-i NUMBER] [-m METHOD] ADDRESS PATH\n",
+    fputs("usage: load [-Cts] [-c|-d|-n|-r|-b|-p|-h|-e|-i NUMBER] [-m METHOD] ADDRESS PATH\n",
           stderr);
     exit(2);
 }
@@ -365,11 +404,13 @@ static struct options read_options(int argc, char **argv)
     struct options opt = { .method = "GET", .connections = 1, .expect = ANSWER_ANY };
     int letter;
 
-    while ((letter = getopt(argc, argv, "Cc:d:n:r:m:b:p:h:e:i:")) != -1) {
+    while ((letter = getopt(argc, argv, "Ctsc:d:n:r:m:b:p:h:e:i:")) != -1) {
         uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
 
         switch (letter) {
         case 'C': opt.is_close = true; break;
+        case 't': opt.is_tls = true; break;
+        case 's': opt.is_tls = opt.is_resuming = true; break;
         case 'c': opt.connections = (unsigned)number; break;
         case 'd': opt.seconds = strtod(optarg, NULL); break;
         case 'n': opt.count = number; break;
@@ -401,6 +442,8 @@ int main(int argc, char **argv)
     net_init();
     (void)prctl(PR_SET_TIMERSLACK, 1000UL);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (l->opt.is_tls)
+        l->tls = tls_client_new(l->opt.is_resuming);
     requests_make(l);
     leave_idle(l);
     struct conn *conns = conns_make(l, l->opt.connections);
