@@ -8,7 +8,8 @@ from .measure import Player
 from .peers import Haproxy, Nginx
 from .proxies import Floor, Rpd, Setup
 
-PROXIES = (Rpd, Nginx, Haproxy)
+RPDS = (Rpd,)
+PEERS = (Nginx, Haproxy)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +22,26 @@ class Scenario:
     floors: tuple = (Floor,)  # the first is the one to compare with
     requests: int = 300       # the least that calls are counted over; instructions: four times
     is_shared: bool = False   # both CPUs are for everything
+    unit: str = "request"     # that results are given for one of,
+    units: int = 1            # and how many a request has
+    rpds: tuple = RPDS
+    goals: tuple = ()         # CPU of each of the rpds, over the better peer's, at most
     # Compared with another setup or load (in place of floors), and what makes the difference.
     base: tuple = ()
     variant: str = ""
 
-    def players(self):
+    def players(self, words):
         """(those to compare with by kind, those measured)"""
-        kinds = PROXIES if self.base else (*self.floors, *PROXIES)
+        kinds = (*([] if self.base else self.floors), *self.rpds, *PEERS)
+        kinds = [kind for kind in kinds if kind.word in words]
         based = {kind: Player(kind, *self.base) for kind in kinds} if self.base else {}
-        return based, [Player(kind, self.setup, self.load, self.variant) for kind in kinds]
+        return based, [Player(kind, self.setup, self.load, self.variant, self.units)
+                       for kind in kinds]
 
     def run(self, out, options):
         """Gives the number of errors."""
         wanted = [m for m in self.measures if m in options.measures]
-        based, measured = self.players()
+        based, measured = self.players(options.proxies)
         players = [p for pair in zip(based.values(), measured) for p in pair] or measured
         with measure.stage(options, self.is_shared) as bench:
             with bench.running(players):
@@ -52,14 +59,17 @@ class Scenario:
         return sum(player.errors for player in players)
 
     def show(self, out, players, based, measured):
-        floor = None if based else measured[0]
-        report.players_table(out, players, floor)
+        floor = measured[0] if issubclass(measured[0].kind, Floor) else None
+        report.players_table(out, players, floor, self.unit)
         if self.rate and measured[0].latency:
             out.line(f"- latency: at {self.rate:,} requests a second, from when each was due")
         for player in measured if based else ():
             report.growth_line(out, player, based[player.kind])
-        by_kind = {player.kind: player for player in measured}
-        report.peers_line(out, by_kind[Rpd], [by_kind[Nginx], by_kind[Haproxy]])
+        peers = [player for player in measured if player.kind in PEERS]
+        goals = dict(zip(self.rpds, self.goals))
+        for player in measured:
+            if player.kind in self.rpds and len(peers) == len(PEERS):
+                report.peers_line(out, player, peers, goals.get(player.kind))
         report.calls_lines(out, players)
         waited = [share for player in players for share in player.waited]
         if waited and not self.is_shared:

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import subprocess
+import typing
 
 from . import system
 
@@ -17,14 +18,18 @@ class Load:
     padding: int = 0        # bytes of a request's head, at least
     hosts: int = 0          # names used in turn; 0: another one
     is_close: bool = False  # a connection for each request
+    tls: str = ""           # "full": handshakes, or "resumed" ones
     rate: float = 0         # requests a second; 0: each connection as fast as it is answered
+
+    TLS: typing.ClassVar = {"": [], "full": ["-t"], "resumed": ["-s"]}
 
     def command(self, build, port, *, seconds=0.0, count=0, rate=0.0, idle=0):
         numbers = {"-c": self.connections, "-h": self.hosts, "-b": self.body, "-p": self.padding,
                    "-d": seconds, "-n": count, "-r": rate or self.rate, "-i": idle}
         words = [word for option, n in numbers.items() if n for word in (option, n)]
         return [build / "bench/load", "-m", self.method, "-e", self.expect, *words,
-                *(["-C"] if self.is_close else []), f"127.0.0.1:{port}", self.path]
+                *(["-C"] if self.is_close else []), *self.TLS[self.tls], f"127.0.0.1:{port}",
+                self.path]
 
 
 def start(command, cpus):

@@ -8,10 +8,11 @@ import types
 
 from . import system
 from .peers import Haproxy, Nginx
-from .proxies import Rpd
+from .proxies import Floor, Rpd
 from .report import Report
 from .scenarios import SCENARIOS
 
+PROXIES = {kind.word: kind for kind in (Floor, Rpd, Nginx, Haproxy)}
 MEASURES = tuple(dict.fromkeys(m for s in SCENARIOS.values() for m in s.measures))
 
 
@@ -37,9 +38,10 @@ def main(build):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = types.SimpleNamespace(
         build=pathlib.Path(build).resolve(), measures=words("MEASURE", MEASURES),
+        proxies=words("PROXY", PROXIES),
         rounds=int(os.environ.get("ROUNDS", "9")), seconds=float(os.environ.get("ROUND_S", "1")))
     wanted = words("SCENARIO", SCENARIOS)
-    system.require("valgrind", "strace", Nginx.program, Haproxy.program)
+    system.require("valgrind", "strace", "openssl", Nginx.program, Haproxy.program)
     system.raise_files()
     out = Report(options.build / "bench.md")
     heading(out, options)

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from . import loads, system
-from .proxies import Origin
+from .proxies import Floor, Origin, Setup
 
 WARM_S = 0.3
 
@@ -16,16 +16,17 @@ WARM_S = 0.3
 class Player:
     """A proxy that takes part in a scenario, and what was found of it."""
 
-    def __init__(self, kind, setup, load, variant=""):
+    def __init__(self, kind, setup, load, variant="", units=1):
         self.kind, self.setup, self.load = kind, setup, load
+        self.units = units       # a request, that all is given for one of
         self.label = f"{kind.name}, {variant}" if variant else kind.name
         self.proxy = None
-        self.cpu_us = []         # a request, of each round
-        self.rate = []           # requests a second, of each round
+        self.cpu_us = []         # a unit, of each round
+        self.rate = []           # units a second, of each round
         self.waited = []         # share of its time that it waited for its CPU, of each round
         self.ticks = [0, 0]      # user, system
         self.latency = {}        # p50_us, ...: medians of the rounds
-        self.calls = {}          # name: a request
+        self.calls = {}          # name: a unit
         self.instructions = None
         self.errors = 0
 
@@ -43,9 +44,25 @@ class Bench:
         if is_shared:
             self.cpus = self.other_cpus = self.cpus | self.other_cpus
         self.origin = Origin(self.build, self.other_cpus)
+        self.tls_origin = None
+
+    def stop(self):
+        if self.tls_origin:
+            self.tls_origin.stop()
+        self.origin.stop()
+
+    def origin_for(self, setup):
+        """Its port; what passes a proxy undecrypted is TLS, that ends at a floor before it."""
+        if setup.tls != "passes":
+            return self.origin.port
+        if not self.tls_origin:
+            self.tls_origin = Floor(self.build, Setup(tls="ends"), self.origin.port,
+                                    self.other_cpus)
+        return self.tls_origin.port
 
     def start(self, player, wrapper=()):
-        return player.kind(self.build, player.setup, self.origin.port, self.cpus, wrapper)
+        return player.kind(self.build, player.setup, self.origin_for(player.setup), self.cpus,
+                           wrapper)
 
     @contextlib.contextmanager
     def running(self, players):
@@ -83,7 +100,7 @@ def stage(options, is_shared=False):
     try:
         yield bench
     finally:
-        bench.origin.stop()
+        bench.stop()
 
 
 def cpu(bench, players):
@@ -97,7 +114,7 @@ def cpu(bench, players):
             ticks = system.cpu_ticks(pids)
             result = bench.load(player, player.proxy, seconds=bench.seconds)
             ran, waited = (a - b for a, b in zip(system.cpu_ns(pids), (ran, waited)))
-            done = max(result["requests"], 1)
+            done = max(result["requests"], 1) * player.units
             player.cpu_us.append(ran / 1000 / done)
             player.waited.append(waited / max(ran + waited, 1))
             player.rate.append(done / max(result["seconds"], 1e-9))
@@ -123,10 +140,11 @@ def latency(bench, players, rate):
 def trace(bench, player, count):
     """{call: how often} of a running proxy during `count` requests."""
     with tempfile.NamedTemporaryFile() as out:
-        pids = [word for pid in player.proxy.pids for word in ("-p", str(pid))]
-        strace = system.spawn(["strace", "-c", "-f", "-o", out.name, *pids], bench.other_cpus,
+        pids = list(filter(system.is_traceable, player.proxy.pids))
+        words = [word for pid in pids for word in ("-p", str(pid))]
+        strace = system.spawn(["strace", "-c", "-f", "-o", out.name, *words], bench.other_cpus,
                               stderr=subprocess.PIPE, text=True)
-        for _ in player.proxy.pids:
+        for _ in pids:
             line = strace.stderr.readline()
             if "attached" not in line:
                 raise RuntimeError(line.strip())
@@ -141,7 +159,8 @@ def trace(bench, player, count):
 
 def calls(bench, player, requests):
     short, long = (trace(bench, player, n) for n in (requests, 4 * requests))
-    each = {name: (n - short.get(name, 0)) / (3 * requests) for name, n in long.items()}
+    units = 3 * requests * player.units
+    each = {name: (n - short.get(name, 0)) / units for name, n in long.items()}
     player.calls = dict(sorted(((name, n) for name, n in each.items() if n >= 0.005),
                                key=lambda item: -item[1]))
 
@@ -160,5 +179,7 @@ def callgrind(bench, player, count):
 
 
 def instructions(bench, player, requests):
+    if not player.kind.is_countable(player.setup):
+        return
     short, long = (callgrind(bench, player, n) for n in (requests, 4 * requests))
-    player.instructions = (long - short) / (3 * requests)
+    player.instructions = (long - short) / (3 * requests * player.units)

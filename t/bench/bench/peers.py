@@ -23,6 +23,7 @@ http {{
   server_names_hash_max_size 8192;
   server_names_hash_bucket_size 64;
   {temporary}
+  {tls}
   {sites}
 }}
 """
@@ -34,16 +35,29 @@ NGINX_SITE = """
     keepalive_requests {for_ever};
   }}
   server {{
-    listen 127.0.0.1:{port}{backlog};
+    listen 127.0.0.1:{port}{tls}{backlog};
     server_name {host};
     location / {{ proxy_pass http://u{i}; }}
   }}
+"""
+NGINX_TLS = """
+  ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_certificate {own.cert};
+  ssl_certificate_key {own.key};
 """
 NGINX_STREAM = """
 stream {{
   proxy_timeout 1h;
   proxy_buffer_size 64k;
   server {{ listen 127.0.0.1:{port} backlog=4096; proxy_pass 127.0.0.1:{origin}; }}
+}}
+"""
+NGINX_PASS = """
+stream {{
+  proxy_timeout 1h;
+  proxy_buffer_size 64k;
+  map $ssl_preread_server_name $site {{ bench 127.0.0.1:{origin}; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096; ssl_preread on; proxy_pass $site; }}
 }}
 """
 HAPROXY = """
@@ -60,14 +74,21 @@ defaults
   option splice-auto
   {reuse}
 frontend f
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{port} backlog 4096 {tls}
   {log}
   {route}
 """
 
 
+HAPROXY_PASS = """
+  tcp-request inspect-delay 5s
+  tcp-request content accept if { req.ssl_hello_type 1 }
+  use_backend b0 if { req.ssl_sni -i bench }
+"""
+
+
 class Nginx(Proxy):
-    name = "nginx"
+    name = word = "nginx"
     program = os.environ.get("NGINX", "nginx")
 
     @classmethod
@@ -85,11 +106,14 @@ class Nginx(Proxy):
     def http(self):
         sites = [NGINX_SITE.format(i=i, host=host, port=self.port, origin=self.origin,
                                    keepalive=KEEPALIVE, for_ever=FOR_EVER,
+                                   tls=" ssl" if self.setup.tls else "",
                                    backlog="" if i else " backlog=4096")
                  for i, host in enumerate(self.setup.hosts() or ["_"])]
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         log = f"{self.dir}/access.log combined buffer=64k flush=1s" if self.setup.has_log else "off"
+        own = self.setup.certificate() if self.setup.tls else None
         return NGINX_HTTP.format(
+            tls=NGINX_TLS.format(own=own) if own else "",
             log=f"access_log {log};", for_ever=FOR_EVER, sites="".join(sites),
             upload="proxy_request_buffering off;" if self.setup.is_upload else "",
             temporary=" ".join(f"{kind}_temp_path {self.dir}/{kind};" for kind in kinds))
@@ -98,8 +122,9 @@ class Nginx(Proxy):
         files = system.raise_files()
         body = self.http()
         module = ""
-        if self.setup.is_tcp:
-            body = NGINX_STREAM.format(port=self.port, origin=self.origin)
+        if self.setup.is_tcp or self.setup.tls == "passes":
+            stream = NGINX_PASS if self.setup.tls else NGINX_STREAM
+            body = stream.format(port=self.port, origin=self.origin)
             module = self.stream_module()
         user = "user root;" if os.geteuid() == 0 else ""
         path = self.write("nginx.conf", (
@@ -111,6 +136,7 @@ class Nginx(Proxy):
 
 class Haproxy(Proxy):
     name = "HAProxy"
+    word = "haproxy"
     program = os.environ.get("HAPROXY", "haproxy")
 
     @classmethod
@@ -119,6 +145,8 @@ class Haproxy(Proxy):
 
     def route(self):
         hosts = self.setup.hosts()
+        if self.setup.tls == "passes":
+            return HAPROXY_PASS
         if not hosts:
             return "default_backend b0"
         table = self.write("hosts.map", "".join(f"{h} b{i}\n" for i, h in enumerate(hosts)))
@@ -127,10 +155,11 @@ class Haproxy(Proxy):
     def command(self):
         backends = [f"backend b{i}\n  server s 127.0.0.1:{self.origin} pool-purge-delay 1h\n"
                     for i in range(max(self.setup.routes, 1))]
-        is_tcp = self.setup.is_tcp
+        is_tcp = self.setup.is_tcp or self.setup.tls == "passes"
+        is_end = self.setup.tls == "ends"
         text = HAPROXY.format(
             threads=self.setup.workers, connections=(system.raise_files() - 500) // 2,
             mode="tcp" if is_tcp else "http", reuse="" if is_tcp else "http-reuse always",
-            port=self.port,
+            port=self.port, tls=f"ssl crt {self.setup.certificate().both}" if is_end else "",
             log="log global\n  option httplog" if self.setup.has_log else "", route=self.route())
         return [self.program, "-db", "-f", self.write("haproxy.cfg", text + "".join(backends))]

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 
 from . import system
+from .certificates import certificate
 
 READY_S = 120  # under valgrind, on a busy machine
 KEEPALIVE = 128
@@ -20,16 +21,22 @@ class Setup:
     workers: int = 1
     has_log: bool = False
     is_upload: bool = False  # of bodies too large to be held
+    tls: str = ""            # "ends" at the proxy, or "passes" it by the name in the ClientHello
+    key: str = "ecdsa"       # of certificates.KEYS
 
     def hosts(self):
         """Of the routes, as load names them."""
         return [f"h{i:04}.bench" for i in range(self.routes)]
+
+    def certificate(self):
+        return certificate(self.key)
 
 
 class Proxy:
     """A running proxy, in a directory of its own. `wrapper` stands before its command."""
 
     name = ""
+    word = ""  # by which it is chosen
 
     def __init__(self, build, setup, origin, cpus, wrapper=()):
         self.build, self.setup, self.origin = build, setup, origin
@@ -54,6 +61,11 @@ class Proxy:
         """As the program says it."""
         raise NotImplementedError
 
+    @classmethod
+    def is_countable(cls, _setup):
+        """Its instructions are, by callgrind."""
+        return True
+
     def command(self):
         """Writes what configuration it needs and gives the command."""
         raise NotImplementedError
@@ -61,7 +73,8 @@ class Proxy:
     def is_ready(self):
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.name} does not start")
-        return system.fetch(self.port, (self.setup.hosts() or ["bench"])[0])
+        host = (self.setup.hosts() or ["bench"])[0]
+        return system.fetch(self.port, host, is_tls=bool(self.setup.tls))
 
     def write(self, name, text):
         path = self.dir / name
@@ -98,12 +111,13 @@ class Origin(Proxy):
 class Floor(Proxy):
     """What a forwarder that parses nothing has to spend."""
 
-    name = "floor"
+    name = word = "floor"
     options = ()
 
     def command(self):
-        return [self.build / "bench/floor", *self.options, f"127.0.0.1:{self.port}",
-                f"127.0.0.1:{self.origin}"]
+        tls = {"": [], "ends": ["--tls", self.setup.certificate().both], "passes": ["--fresh"]}
+        return [self.build / "bench/floor", *self.options, *tls[self.setup.tls],
+                f"127.0.0.1:{self.port}", f"127.0.0.1:{self.origin}"]
 
 
 class Splice(Floor):
@@ -112,7 +126,13 @@ class Splice(Floor):
 
 
 class Rpd(Proxy):
-    name = "rpd"
+    name = word = "rpd"
+    key_process = "on"
+
+    @classmethod
+    def is_countable(cls, setup):
+        # `rpd: keys` is not allowed to do what valgrind does in its name.
+        return setup.tls != "ends" or cls.key_process == "off"
 
     @classmethod
     def version(cls, build):
@@ -129,6 +149,9 @@ class Rpd(Proxy):
     def sections(self):
         """Routes and backends."""
         hosts = self.setup.hosts()
+        if self.setup.tls == "passes":
+            return ("tls = on\n[route r]\nhost = bench\ntls = passthrough\nbackend = b0\n"
+                    + self.backend("b0"))
         if not hosts:
             return "default_backend = b0\n" + self.backend("b0")
         names = ["b0" if self.setup.servers > 1 else f"b{i}" for i in range(len(hosts))]
@@ -136,12 +159,30 @@ class Rpd(Proxy):
                   for i, (host, name) in enumerate(zip(hosts, names))]
         return "".join(routes + [self.backend(name) for name in dict.fromkeys(names)])
 
+    def certificate(self):
+        """(what the listener says of it, its section)"""
+        if self.setup.tls != "ends":
+            return "", ""
+        own = self.setup.certificate()
+        return ("tls = on\ncertificate = own\n",
+                f"[certificate own]\ncert = {own.cert}\nkey = {own.key}\n")
+
     def command(self):
         # As root the worker has to stay root: valgrind writes its findings at the worker's end.
         user = "user = root\ngroup = root\n" if os.geteuid() == 0 else ""
+        if self.setup.tls:
+            user += f"key_process = {self.key_process}\n"
+        listener, section = self.certificate()
         log = self.dir / "access.log" if self.setup.has_log else "off"
         path = self.write("rpd.ini", (
             f"[global]\nworkers = {self.setup.workers}\nrun_dir = {self.dir}/run\n{user}"
-            f"access_log = {log}\n[listener web]\nbind = 127.0.0.1:{self.port}\n"
-            f"mode = {'tcp' if self.setup.is_tcp else 'http'}\n{self.sections()}"))
+            f"access_log = {log}\n{section}[listener web]\nbind = 127.0.0.1:{self.port}\n"
+            f"mode = {'tcp' if self.setup.is_tcp else 'http'}\n{listener}{self.sections()}"))
         return [self.build / "rpd", "-c", path]
+
+
+class RpdKeysInside(Rpd):
+    """Private keys are the workers' own."""
+
+    name = "rpd, key_process off"
+    key_process = "off"

@@ -40,7 +40,7 @@ def lower_quartile(values):
     return statistics.quantiles(values, n=4, method="inclusive")[0]
 
 
-def cpu_columns(player, floor):
+def cpu_columns(player, floor, unit):
     cpu = player.cpu_us
     if not cpu:
         return {}
@@ -51,7 +51,8 @@ def cpu_columns(player, floor):
     columns = {name: number(value) for name, value in values.items()}
     if floor:
         columns["x floor"] = number(ratio(cpu, floor.cpu_us), 2)
-    columns["requests/s"] = number(statistics.median(player.rate))
+    rate = "requests/s" if unit == "request" else f"{unit}/s"
+    columns[rate] = number(statistics.median(player.rate))
     return columns
 
 
@@ -69,10 +70,10 @@ def other_columns(player):
     return columns
 
 
-def players_table(out, players, floor):
-    found = {p.label: {**cpu_columns(p, floor), **other_columns(p)} for p in players}
+def players_table(out, players, floor, unit):
+    found = {p.label: {**cpu_columns(p, floor, unit), **other_columns(p)} for p in players}
     header = list(dict.fromkeys(name for columns in found.values() for name in columns))
-    out.table(["per request", *header],
+    out.table([f"per {unit}", *header],
               [[label, *(columns.get(name, "") for name in header)]
                for label, columns in found.items()])
 
@@ -104,15 +105,21 @@ def growth_line(out, player, base):
         out.line(f"- {player.label}, over {base.label}: {', '.join(found)}")
 
 
-def peers_line(out, rpd, peers):
-    """rpd over whichever peer does best, of each thing measured."""
+def judged(value, goal):
+    return f"goal {goal:.2f}: " + ("met" if value <= goal else "**missed**")
+
+
+def peers_line(out, rpd, peers, goal):
+    """rpd over whichever peer does best, of each thing measured. The goal is for CPU time."""
     found = []
     if rpd.cpu_us:
         best = min(peers, key=lambda p: statistics.median(p.cpu_us))
-        found.append(f"CPU {ratio(rpd.cpu_us, best.cpu_us):.2f} ({best.kind.name})")
+        value = ratio(rpd.cpu_us, best.cpu_us)
+        verdict = "; " + judged(value, goal) if goal else ""
+        found.append(f"CPU {value:.2f} ({best.kind.name}{verdict})")
     for what, value in OTHERS.items():
-        if value(rpd) and all(value(p) for p in peers):
+        if value(rpd) and all(map(value, peers)):
             best = min(peers, key=value)
             found.append(f"{what} {value(rpd) / value(best):.2f} ({best.kind.name})")
     if found:
-        out.line(f"- rpd over the better peer: {', '.join(found)}")
+        out.line(f"- {rpd.kind.name} over the better peer: {', '.join(found)}")

@@ -1,11 +1,20 @@
 """The table of scenarios."""
+import functools
+
 from . import special
 from .compare import Scenario
 from .loads import Load
-from .proxies import Floor, Setup, Splice
+from .peers import Haproxy, Nginx
+from .proxies import Floor, Rpd, RpdKeysInside, Setup, Splice
 from .special import MIB10, Special
 
 BOTH_FLOORS = (Splice, Floor)
+BOTH_RPDS = (Rpd, RpdKeysInside)
+TLS = Setup(tls="ends")
+PASS = Setup(tls="passes")
+# OpenSSL is nearly all of a handshake, and keys apart cost what asking for a signature does.
+HANDSHAKE = {"rate": 400, "requests": 50, "rpds": BOTH_RPDS, "goals": (1.15, 1.00)}
+IDLE_TLS_BYTES = 14800
 
 SCENARIOS = {
     "h1_0": Scenario("an empty body, 64 kept connections", Load("/0", 0)),
@@ -37,8 +46,39 @@ SCENARIOS = {
                        Load(padding=1024), Setup(is_tcp=True), rate=8000),
     "tcp_10m": Scenario("10 MiB, tcp mode, 8 connections", Load(f"/{MIB10}", MIB10, 8),
                         Setup(is_tcp=True), floors=BOTH_FLOORS, requests=8),
+    "tls_full": Scenario("TLS 1.3, ECDSA P-256, 1 KiB, a full handshake for each request",
+                         Load(connections=32, is_close=True, tls="full"), TLS, **HANDSHAKE),
+    "tls_full_rsa": Scenario("TLS 1.3, RSA 2048, 1 KiB, a full handshake for each request",
+                             Load(connections=32, is_close=True, tls="full"),
+                             Setup(tls="ends", key="rsa"), **HANDSHAKE),
+    "tls_resumed": Scenario("TLS 1.3, 1 KiB, a resumed session for each request",
+                            Load(connections=32, is_close=True, tls="resumed"), TLS, **HANDSHAKE),
+    "tls_1k": Scenario("TLS 1.3, 1 KiB, 64 kept connections", Load(tls="full"), TLS, rate=6000,
+                       goals=(0.80,)),
+    "tls_100k": Scenario("TLS 1.3, 100 KiB, 64 kept connections",
+                         Load("/102400", 102400, tls="full"), TLS, rate=1500, requests=100,
+                         goals=(0.80,)),
+    "tls_10m": Scenario("TLS 1.3, 10 MiB, 8 kept connections",
+                        Load(f"/{MIB10}", MIB10, 8, tls="full"), TLS, requests=2, unit="MiB",
+                        units=10, goals=(0.80,)),
+    "tls_upload_10m": Scenario("TLS 1.3, a request body of 10 MiB, 8 kept connections",
+                               Load("/", 2, 8, method="POST", body=MIB10, tls="full"),
+                               Setup(tls="ends", is_upload=True), requests=2, unit="MiB",
+                               units=10, goals=(0.80,)),
+    "pass_1k": Scenario("TLS passed on by its SNI, 1 KiB, 64 kept connections",
+                        Load(tls="full"), PASS, rate=6000, goals=(0.80,)),
+    "pass_10m": Scenario("TLS passed on by its SNI, 10 MiB, 8 kept connections",
+                         Load(f"/{MIB10}", MIB10, 8, tls="full"), PASS, floors=BOTH_FLOORS,
+                         requests=2, unit="MiB", units=10, goals=(0.80,)),
+    "pass_close": Scenario("TLS passed on by its SNI, 1 KiB, a connection for each request",
+                           Load(connections=32, is_close=True, tls="resumed"), PASS, requests=100,
+                           goals=(0.80,)),
     "idle": Special("memory of (up to) 10,000 idle connections, 64 others active", ("memory",),
                     special.idle),
+    "tls_idle": Special("memory of (up to) 10,000 idle TLS connections, 64 others active",
+                        ("memory",),
+                        functools.partial(special.idle, kinds=(Floor, *BOTH_RPDS, Nginx, Haproxy),
+                                          setup=TLS, load=Load(tls="full"), most=IDLE_TLS_BYTES)),
     "fairness": Special("63 clients with 1 KiB, with and without one that downloads 10 MiB objects",
                         ("latency",), special.fairness),
     "accept_balance": Special("1,000 connections to 2 workers of rpd", ("balance",),

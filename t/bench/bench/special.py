@@ -41,20 +41,30 @@ def idling(bench, player, idle):
         loads.finish(process)
 
 
-def idle(out, options):
+def players_of(options, kinds, *how):
+    return [Player(kind, *how) for kind in kinds if kind.word in options.proxies]
+
+
+def idle(out, options, kinds=KINDS, setup=Setup(), load=Load(), most=None):
+    """With `most`: an rpd that needs more bytes for a connection counts as an error."""
     count = min(10000, system.raise_files() // 2 - 600)
-    players = [Player(kind, Setup(), Load()) for kind in KINDS]
-    rows = []
+    players = players_of(options, kinds, setup, load)
+    rows, large = [], []
     with measure.stage(options) as bench, bench.running(players):
         for player in players:
             pss = []
             for n in (1, count + 1):
                 with idling(bench, player, n):
                     pss.append(system.pss_bytes(player.proxy.pids))
-            rows.append([player.label, number((pss[1] - pss[0]) / count, 0),
-                         number(pss[0] / 1024, 0), number(pss[1] / 1024, 0)])
+            each = (pss[1] - pss[0]) / count
+            rows.append([player.label, number(each, 0), number(pss[0] / 1024, 0),
+                         number(pss[1] / 1024, 0)])
+            if most and each > most and issubclass(player.kind, Rpd):
+                large.append(player.label)
     out.table(["PSS", f"bytes per connection of {count:,}", "KiB without", "KiB with"], rows)
-    return sum(player.errors for player in players)
+    if large:
+        out.line(f"**more than {most:,}: {', '.join(large)}**")
+    return sum(player.errors for player in players) + len(large)
 
 
 def beside_bulk(bench, player, bulk, rate):
@@ -79,7 +89,7 @@ def beside_bulk(bench, player, bulk, rate):
 
 
 def fairness(out, options):
-    players = [Player(kind, Setup(), Load(connections=63)) for kind in KINDS]
+    players = players_of(options, KINDS, Setup(), Load(connections=63))
     bulk = Load(f"/{MIB10}", MIB10, 1)
     found = {player: [] for player in players}
     with measure.stage(options) as bench, bench.running(players):
