@@ -303,6 +303,7 @@ static void build_route_defaults(struct conf_builder *b)
     route->name = "";
     route->backend = NULL;
     route->respond.status = route->redirect.status = 0;
+    route->tls = CONF_ROUTE_TERMINATE;
 }
 
 /* ---- objects ---- */
@@ -450,6 +451,7 @@ struct conf *conf_build_partial(const struct conf_text *text, struct report *rep
     build_common_sections(&b);
     build_route_defaults(&b);
     build_objects(&b);
+    conf_settle_tls(&b);
     conf_check(&b);
     builder_fini(&b);
     return b.conf;

@@ -12,8 +12,9 @@ struct checker {
     struct arena arena;       /* keys of the maps below */
     struct smap binds;        /* address -> struct conf_bind */
     struct smap claims;       /* listener, host and path -> struct conf_route */
-    const struct conf_route **sessions; /* by listener: the route of a tcp one */
+    struct smap hosts;        /* TLS listener and host -> the first struct conf_route of it */
     bool *is_routed;          /* by listener: some route belongs to it */
+    const struct conf_route **ends; /* by listener: a route that ends TLS there */
     bool *is_used;            /* by backend */
 };
 
@@ -70,25 +71,53 @@ static void check_answer(struct checker *k, const struct conf_section *s,
                            "needs exactly one");
 }
 
+/* The route that had it before, or NULL: it is this one's. */
+static const struct conf_route *take(struct smap *map, struct slice key,
+                                     const struct conf_route *r)
+{
+    const struct conf_route *owner = smap_get(map, key);
+
+    if (!owner)
+        (void)smap_put(map, key, (void *)(uintptr_t)r);
+    return owner == r ? NULL : owner;
+}
+
+/* The name that picks the route is all that is known before TLS is ended or passed through. */
+static void check_one_way(struct checker *k, const struct conf_section *s,
+                          const struct conf_listener *l, struct slice host)
+{
+    const struct conf_route *r = s->target, *before;
+    struct slice key = arena_printf(&k->arena, "%zu %.*s", l->index, SLICE_ARG(host));
+
+    before = l->tls ? take(&k->hosts, key, r) : NULL;
+    if (before && before->tls != r->tls)
+        conf_section_error(k->b, s, NULL, "%s TLS for %s%.*s%s on [listener %s], and [route %s] "
+                           "at %s:%u %s: only one of them can be",
+                           r->tls == CONF_ROUTE_PASSTHROUGH ? "passes through" : "ends",
+                           host.n > 0 ? "'" : "any host", SLICE_ARG(host), host.n > 0 ? "'" : "",
+                           l->name, before->name, before->origin.file, before->origin.line,
+                           r->tls == CONF_ROUTE_PASSTHROUGH ? "ends it" : "passes it through");
+}
+
 /* Remembers the claim on requests; true when it was free. *before: who had it. */
-static bool claim(struct checker *k, const struct conf_route *r, size_t listener,
+static bool claim(struct checker *k, const struct conf_section *s, size_t listener,
                   const struct conf_host *host, const struct conf_route **before)
 {
-    /* A path of "/" is any. */
-    struct slice path = r->path.n > 1 ? r->path : SLICE("");
-    struct slice key = arena_printf(&k->arena, "%zu %s%.*s %.*s", listener,
-                                    host && host->is_wildcard ? "*" : "",
-                                    SLICE_ARG(host ? host->name : SLICE("")), SLICE_ARG(path));
-    const struct conf_route *owner = smap_get(&k->claims, key);
+    const struct conf_listener *l = &k->conf->listeners[listener];
+    const struct conf_route *r = s->target, *owner;
+    /* A path of "/" is any, and a session has none. */
+    bool has_path = r->path.n > 1 && conf_route_use(r) == CONF_USE_HTTP;
+    struct slice path = has_path ? r->path : SLICE("");
+    struct slice name = arena_printf(&k->arena, "%s%.*s", host && host->is_wildcard ? "*" : "",
+                                     SLICE_ARG(host ? host->name : SLICE("")));
+    struct slice key = arena_printf(&k->arena, "%zu %.*s %.*s", listener, SLICE_ARG(name),
+                                    SLICE_ARG(path));
 
-    if (!owner) {
-        smap_put(&k->claims, key, (void *)(uintptr_t)r);
-        return true;
-    }
-    if (owner == r)
-        return true;
-    *before = owner;
-    return false;
+    check_one_way(k, s, l, name);
+    owner = take(&k->claims, key, r);
+    if (owner)
+        *before = owner;
+    return !owner;
 }
 
 /* Does the route get anything of this listener that no route before it takes? */
@@ -99,59 +128,113 @@ static bool claim_listener(struct checker *k, const struct conf_section *s, size
     bool has_some = false;
 
     k->is_routed[listener] = true;
+    if (r->tls == CONF_ROUTE_TERMINATE && !k->ends[listener])
+        k->ends[listener] = r;
     if (s->has_errors)
         return true; /* what it was to take is unknown */
     if (r->host.n == 0)
-        return claim(k, r, listener, NULL, before);
+        return claim(k, s, listener, NULL, before);
     for (size_t i = 0; i < r->host.n; i++)
-        has_some |= claim(k, r, listener, &r->host.v[i], before);
+        has_some |= claim(k, s, listener, &r->host.v[i], before);
     return has_some;
 }
 
-static void check_http_route(struct checker *k, const struct conf_section *s,
-                             const struct conf_route *r)
+/* A route that names no listener belongs to the http ones; one that passes TLS through, to those
+ * with TLS. */
+static bool takes_unnamed(const struct conf_route *r, const struct conf_listener *l)
 {
-    const struct conf_route *before = NULL;
-    bool has_some = false;
+    return l->mode == CONF_MODE_HTTP && (l->tls || r->tls == CONF_ROUTE_TERMINATE);
+}
 
-    if (r->listener.n > 0) {
-        for (size_t i = 0; i < r->listener.n; i++)
-            has_some |= claim_listener(k, s, r->listener.v[i]->index, &before);
-    } else {
-        for (size_t i = 0; i < k->conf->nlisteners; i++) {
-            if (k->conf->listeners[i].mode == CONF_MODE_HTTP)
-                has_some |= claim_listener(k, s, i, &before);
-        }
+static void claim_all(struct checker *k, const struct conf_section *s)
+{
+    const struct conf_route *r = s->target, *before = NULL;
+    const char *what = conf_route_use(r) == CONF_USE_HTTP ? "listener, host and path"
+                                                          : "listener and host";
+    bool has_some = false, has_listener = r->listener.n > 0;
+
+    for (size_t i = 0; i < r->listener.n; i++)
+        has_some |= claim_listener(k, s, r->listener.v[i]->index, &before);
+    for (size_t i = 0; r->listener.n == 0 && i < k->conf->nlisteners; i++) {
+        if (!takes_unnamed(r, &k->conf->listeners[i]))
+            continue;
+        has_listener = true;
+        has_some |= claim_listener(k, s, i, &before);
     }
     if (!has_some && before)
-        conf_section_error(k->b, s, NULL, "never matches: [route %s] at %s:%u takes the same "
-                           "listener, host and path", before->name, before->origin.file,
-                           before->origin.line);
+        conf_section_error(k->b, s, NULL, "never matches: [route %s] at %s:%u takes the same %s",
+                           before->name, before->origin.file, before->origin.line, what);
+    else if (!has_listener && r->tls == CONF_ROUTE_PASSTHROUGH && k->nhttp > 0)
+        conf_section_error(k->b, s, NULL, "never matches: it passes TLS through, and no http "
+                           "listener has tls = on");
+}
+
+/* Of a listener without TLS one route takes all. */
+static void claim_plain(struct checker *k, const struct conf_section *s,
+                        const struct conf_listener *l)
+{
+    const struct conf_route *before = NULL;
+
+    if (!claim_listener(k, s, l->index, &before))
+        conf_section_error(k->b, s, "listener", "never matches: [route %s] at %s:%u takes all of "
+                           "the tcp listener '%s'", before->name, before->origin.file,
+                           before->origin.line, l->name);
+}
+
+/* What only requests have cannot be asked of a session. */
+static void check_session_keys(struct checker *k, const struct conf_section *s,
+                               enum conf_route_use use)
+{
+    const struct conf_route *r = s->target;
+
+    for (size_t i = 0; i < conf_nsettings; i++) {
+        const struct conf_setting *setting = &conf_settings[i];
+
+        if (setting->kind != CONF_KIND_route || !(s->set & (uint64_t)1 << setting->bit) ||
+            conf_setting_is_of(setting, use))
+            continue;
+        conf_section_error(k->b, s, setting->key, "does not belong in a route %s, which takes "
+                           "%slistener, backend, timeouts, retries, retry_on and access_log",
+                           r->tls == CONF_ROUTE_PASSTHROUGH ? "with tls = passthrough"
+                                                            : "of a tcp listener",
+                           use == CONF_USE_SNI ? "host, " : "");
+    }
 }
 
 static void check_tcp_route(struct checker *k, const struct conf_section *s,
                             const struct conf_route *r)
 {
-    for (size_t i = 0; i < conf_nsettings; i++) {
-        const struct conf_setting *setting = &conf_settings[i];
+    size_t nplain = 0;
 
-        if (conf_setting_is_http(setting) && s->set & (uint64_t)1 << setting->bit)
-            conf_section_error(k->b, s, setting->key, "does not belong in a route of a tcp "
-                               "listener, which takes listener, backend, timeouts, retries, "
-                               "retry_on and access_log");
+    for (size_t i = 0; i < r->listener.n; i++)
+        nplain += !r->listener.v[i]->tls;
+    if (nplain > 0 && nplain < r->listener.n) {
+        conf_section_error(k->b, s, "listener", "listeners with and without tls cannot share a "
+                           "route of tcp ones");
+        return;
     }
+    check_session_keys(k, s, conf_route_use(r));
+    if (nplain == 0)
+        claim_all(k, s);
+    for (size_t i = 0; nplain > 0 && i < r->listener.n; i++)
+        claim_plain(k, s, r->listener.v[i]);
+}
+
+/* TLS that is not ended here. false: it has no place there, reported. */
+static bool check_passthrough(struct checker *k, const struct conf_section *s,
+                              const struct conf_route *r)
+{
     for (size_t i = 0; i < r->listener.n; i++) {
-        const struct conf_listener *l = r->listener.v[i];
-        const struct conf_route *before = k->sessions[l->index];
-
-        k->is_routed[l->index] = true;
-        if (before)
-            conf_section_error(k->b, s, "listener", "never matches: [route %s] at %s:%u takes "
-                               "all of the tcp listener '%s'", before->name, before->origin.file,
-                               before->origin.line, l->name);
-        else
-            k->sessions[l->index] = r;
+        if (r->listener.v[i]->tls)
+            continue;
+        conf_section_error(k->b, s, "tls", "passthrough, but [listener %s] has no tls = on",
+                           r->listener.v[i]->name);
+        return false;
     }
+    if (r->backend && r->backend->tls)
+        conf_section_error(k->b, s, "backend", "passthrough sends the client's own TLS on, and "
+                           "[backend %s] has tls = on", r->backend->name);
+    return true;
 }
 
 static void check_route(struct checker *k, const struct conf_section *s)
@@ -166,6 +249,8 @@ static void check_route(struct checker *k, const struct conf_section *s)
         ntcp += r->listener.v[i]->mode == CONF_MODE_TCP;
     if (r->listener.n == 0 && is_set(s, offsetof(struct conf_route, listener)) && s->has_errors)
         return; /* the listeners it was to have are unknown */
+    if (r->tls == CONF_ROUTE_PASSTHROUGH && !check_passthrough(k, s, r))
+        return;
     if (ntcp > 0 && ntcp < r->listener.n)
         conf_section_error(k->b, s, "listener", "http and tcp listeners cannot share a route");
     else if (ntcp > 0)
@@ -173,11 +258,30 @@ static void check_route(struct checker *k, const struct conf_section *s)
     else if (r->listener.n == 0 && k->nhttp == 0 && k->conf->nlisteners > 0)
         conf_section_error(k->b, s, NULL, "never matches: there is no http listener, and a tcp "
                            "one must be named in `listener`");
-    else
-        check_http_route(k, s, r);
+    else {
+        check_session_keys(k, s, conf_route_use(r));
+        claim_all(k, s);
+    }
 }
 
 /* ---- listeners ---- */
+
+/* The handshake is done with one wherever TLS is ended. */
+static void check_needs_certificate(struct checker *k, const struct conf_section *s,
+                                    const struct conf_listener *l)
+{
+    const struct conf_route *r = k->ends[l->index];
+
+    if (!l->tls || l->certificate.n > 0 || s->has_errors)
+        return;
+    if (r)
+        conf_section_error(k->b, s, NULL, "has tls = on and no certificate, and needs one: [route "
+                           "%s] at %s:%u ends TLS (tls = passthrough would not)", r->name,
+                           r->origin.file, r->origin.line);
+    else if (l->default_backend)
+        conf_section_error(k->b, s, NULL, "has tls = on and no certificate, and needs one for its "
+                           "default_backend");
+}
 
 static void check_listener(struct checker *k, const struct conf_section *s)
 {
@@ -185,6 +289,7 @@ static void check_listener(struct checker *k, const struct conf_section *s)
 
     if (l->default_backend)
         k->is_used[l->default_backend->index] = true;
+    check_needs_certificate(k, s, l);
     if (k->is_routed[l->index] || l->default_backend || s->has_errors)
         return;
     if (l->mode == CONF_MODE_TCP)
@@ -244,7 +349,8 @@ static void checker_init(struct checker *k, struct conf_builder *b)
     arena_init(&k->arena, NULL);
     smap_init(&k->binds, false);
     smap_init(&k->claims, false);
-    k->sessions = xcalloc(conf->nlisteners + 1, sizeof *k->sessions);
+    smap_init(&k->hosts, false);
+    k->ends = xcalloc(conf->nlisteners + 1, sizeof *k->ends);
     k->is_routed = xcalloc(conf->nlisteners + 1, sizeof *k->is_routed);
     k->is_used = xcalloc(conf->nbackends + 1, sizeof *k->is_used);
     for (size_t i = 0; i < conf->nlisteners; i++)
@@ -256,7 +362,8 @@ static void checker_fini(struct checker *k)
     arena_reset(&k->arena);
     smap_fini(&k->binds);
     smap_fini(&k->claims);
-    free((void *)k->sessions);
+    smap_fini(&k->hosts);
+    free((void *)k->ends);
     free(k->is_routed);
     free(k->is_used);
 }
@@ -283,6 +390,7 @@ void conf_check(struct conf_builder *b)
     check_kind(&k, CONF_KIND_route, check_route);
     check_kind(&k, CONF_KIND_listener, check_listener);
     check_kind(&k, CONF_KIND_backend, check_backend);
+    conf_check_tls(b);
     if (b->conf->nlisteners == 0)
         report_warning(b->report, "there is no [listener]: nothing will be served");
     checker_fini(&k);

@@ -93,8 +93,17 @@ static inline void *conf_field(const struct conf_setting *s, void *section)
     return (char *)section + s->offset;
 }
 
-/* Routes of tcp listeners take few settings: is it one that only requests have? */
-bool conf_setting_is_http(const struct conf_setting *s);
+/* What a route is of decides which settings it takes: requests have all of them, sessions few. */
+enum conf_route_use {
+    CONF_USE_HTTP, /* requests */
+    CONF_USE_SNI,  /* sessions that the name in the ClientHello tells apart */
+    CONF_USE_TCP,  /* sessions of a listener without TLS */
+};
+enum conf_route_use conf_route_use(const struct conf_route *r);
+/* `s` is a setting of routes. */
+bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use);
+/* A setting of TLS in a listener or backend that has none. */
+bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
 
 /* The rows' types, in conf_values.c, conf_words.c, conf_lists.c and conf_tls.c. */
 #define CONF_TYPES(X)                                                                          \
@@ -213,6 +222,10 @@ void conf_place_sections(struct conf_builder *b);
 /* References between sections that are in order each for itself: routes against listeners,
  * addresses, names nobody uses. */
 void conf_check(struct conf_builder *b);
+/* The part of it about settings of TLS; conf_settle_tls, before it, makes lists of protocols those
+ * that are offered. */
+void conf_check_tls(struct conf_builder *b);
+void conf_settle_tls(struct conf_builder *b);
 
 /* The text of a value with `$` doubled, for printers. */
 void conf_print_escaped(struct strbuf *out, struct slice text);

@@ -25,34 +25,37 @@ static void print_setting(const struct conf_setting *s, const void *field, struc
     }
 }
 
+/* Others would be refused when this is read again. */
+static bool is_of_use(const struct conf_setting *s, const void *section)
+{
+    if (s->kind == CONF_KIND_route)
+        return conf_setting_is_of(s, conf_route_use(section));
+    return !conf_setting_is_idle(s, section);
+}
+
 static void print_section(enum conf_kind kind, const char *name, const void *section,
-                          bool is_tcp_route, struct strbuf *out)
+                          struct strbuf *out)
 {
     strbuf_printf(out, "%s[%s%s%s]\n", out->n > 0 ? "\n" : "", conf_kinds[kind].name,
                   *name ? " " : "", name);
     for (size_t i = 0; i < conf_nsettings; i++) {
         const struct conf_setting *s = &conf_settings[i];
 
-        if (s->kind == kind && !(is_tcp_route && conf_setting_is_http(s)))
+        if (s->kind == kind && is_of_use(s, section))
             print_setting(s, (const char *)section + s->offset, out);
     }
 }
 
 void conf_print(const struct conf *conf, struct strbuf *out)
 {
-    print_section(CONF_KIND_global, "", &conf->global, false, out);
+    print_section(CONF_KIND_global, "", &conf->global, out);
     for (size_t i = 0; i < conf->nlisteners; i++)
-        print_section(CONF_KIND_listener, conf->listeners[i].name, &conf->listeners[i], false,
-                      out);
-    for (size_t i = 0; i < conf->nroutes; i++) {
-        const struct conf_route *r = &conf->routes[i];
-        bool is_tcp = r->listener.n > 0 && r->listener.v[0]->mode == CONF_MODE_TCP;
-
-        print_section(CONF_KIND_route, r->name, r, is_tcp, out);
-    }
+        print_section(CONF_KIND_listener, conf->listeners[i].name, &conf->listeners[i], out);
+    for (size_t i = 0; i < conf->nroutes; i++)
+        print_section(CONF_KIND_route, conf->routes[i].name, &conf->routes[i], out);
     for (size_t i = 0; i < conf->nbackends; i++)
-        print_section(CONF_KIND_backend, conf->backends[i].name, &conf->backends[i], false, out);
+        print_section(CONF_KIND_backend, conf->backends[i].name, &conf->backends[i], out);
     for (size_t i = 0; i < conf->ncertificates; i++)
         print_section(CONF_KIND_certificate, conf->certificates[i].name, &conf->certificates[i],
-                      false, out);
+                      out);
 }

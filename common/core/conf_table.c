@@ -60,10 +60,20 @@ const struct conf_later_section conf_later_sections[] = {
 };
 const size_t conf_nlater_sections = sizeof conf_later_sections / sizeof conf_later_sections[0];
 
-bool conf_setting_is_http(const struct conf_setting *s)
+enum conf_route_use conf_route_use(const struct conf_route *r)
+{
+    if (r->tls == CONF_ROUTE_PASSTHROUGH)
+        return CONF_USE_SNI;
+    if (r->listener.n == 0 || r->listener.v[0]->mode == CONF_MODE_HTTP)
+        return CONF_USE_HTTP;
+    return r->listener.v[0]->tls ? CONF_USE_SNI : CONF_USE_TCP;
+}
+
+bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use)
 {
     static const size_t of_sessions[] = {
         offsetof(struct conf_route, listener),
+        offsetof(struct conf_route, tls),
         offsetof(struct conf_route, backend),
         offsetof(struct conf_route, timeout_connect_ms),
         offsetof(struct conf_route, timeout_response_ms),
@@ -73,11 +83,12 @@ bool conf_setting_is_http(const struct conf_setting *s)
         offsetof(struct conf_route, access_log),
     };
 
-    if (s->kind != CONF_KIND_route)
-        return false;
+    if (use == CONF_USE_HTTP ||
+        (use == CONF_USE_SNI && s->offset == offsetof(struct conf_route, host)))
+        return true;
     for (size_t i = 0; i < sizeof of_sessions / sizeof of_sessions[0]; i++) {
         if (s->offset == of_sessions[i])
-            return false;
+            return true;
     }
-    return true;
+    return false;
 }
