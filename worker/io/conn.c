@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "worker/io/conn.h"
@@ -111,8 +110,8 @@ static void bury(struct conn *c)
     task_cancel(&c->flush);
     task_cancel(&c->resume);
     timer_clear(&c->pool->loop->timers, &c->timer);
-    bufq_clear(&c->out);
     c->ops->close(c);
+    bufq_clear(&c->out);
     loop_bury(c->pool->loop, &c->dead, conn_free);
 }
 
@@ -196,7 +195,7 @@ void conn_use(struct conn *c, const struct conn_user *user, void *owner)
     conn_resume(c);
 }
 
-static int socket_error(const struct conn *c)
+int conn_socket_error(const struct conn *c)
 {
     int error = 0;
     socklen_t n = sizeof error;
@@ -204,15 +203,34 @@ static int socket_error(const struct conn *c)
     return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 ? errno : error;
 }
 
+/* One that TLS failed on may have an alert to send: only a socket that failed is broken. */
 static void connected(struct conn *c, int error)
 {
     c->is_connecting = false;
     task_cancel(&c->resume);
-    if (error)
-        c->is_broken = c->is_told = true;
-    else if (c->out.bytes > 0 || c->is_shut)
+    if (error) {
+        c->is_told = true;
+        c->is_broken = error != EPROTO;
+    } else if (c->out.bytes > 0 || c->is_shut) {
         loop_flush_soon(c->pool->loop, &c->flush);
+    }
     c->user->on_connected(c, error);
+}
+
+/* Whether the events have more to say. */
+static bool connect_step(struct conn *c, uint32_t events)
+{
+    int error = c->ops->connect(c, events);
+
+    if (error == EAGAIN)
+        return false;
+    connected(c, error);
+    if (!c->is_open || c->is_told || c->is_lingering || c->is_connecting)
+        return false;
+    if (!c->tls)
+        return true;
+    conn_resume(c); /* what the handshake's last read left is all there is */
+    return false;
 }
 
 /* ---- failing ---- */
@@ -226,19 +244,12 @@ static void broke(struct conn *c, int error)
     loop_soon(c->pool->loop, &c->resume);
 }
 
-static bool has_unread(const struct conn *c)
-{
-    int n = 0;
-
-    return ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
-}
-
 static void tell_broken(struct conn *c)
 {
-    if (!c->is_client && !c->is_ended && has_unread(c)) {
+    if (!c->is_client && !c->is_ended && c->ops->has_unread(c)) {
         c->is_readable = true;
         c->user->on_readable(c);
-        if (!c->is_open || c->is_lingering || c->is_told || has_unread(c))
+        if (!c->is_open || c->is_lingering || c->is_told || c->ops->has_unread(c))
             return;
     }
     c->is_told = true;
@@ -306,11 +317,9 @@ void conn_resume(struct conn *c)
         loop_soon(c->pool->loop, &c->resume);
 }
 
-bool conn_is_quiet(const struct conn *c)
+bool conn_is_quiet(struct conn *c)
 {
-    char byte;
-
-    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    return c->ops->is_quiet(c);
 }
 
 /* ---- writing ---- */
@@ -411,6 +420,31 @@ static int send_out(struct conn *c, size_t *sent)
     return 0;
 }
 
+/* What the layer below has left to send. 0, or the errno that ended the conn. */
+static int flush_rest(struct conn *c)
+{
+    int error = c->ops->flush ? c->ops->flush(c) : 0;
+
+    c->is_blocked = error == EAGAIN;
+    return c->is_blocked ? 0 : error;
+}
+
+static int flush_out(struct conn *c, size_t *sent)
+{
+    int error = c->out.bytes > 0 && !c->is_connecting ? send_out(c, sent) : 0;
+
+    if (error == 0 && !c->is_blocked)
+        error = flush_rest(c);
+    if (error == 0 && c->is_shut && c->out.bytes == 0 && !c->is_blocked && !c->is_connecting)
+        c->is_blocked = c->ops->shutdown(c) < 0 && errno == EAGAIN;
+    return error;
+}
+
+static bool has_output(const struct conn *c)
+{
+    return c->out.bytes > 0 || c->is_blocked;
+}
+
 /* ---- lingering ---- */
 
 /* Reads and drops; closes when nothing is left to do. */
@@ -431,7 +465,7 @@ static void linger_read(struct conn *c)
         if (n > 0 && (size_t)n < sizeof scratch && !c->is_hup)
             break;
     }
-    if (c->is_broken || (c->is_ended && c->out.bytes == 0))
+    if (c->is_broken || (c->is_ended && !has_output(c)))
         bury(c);
 }
 
@@ -442,6 +476,7 @@ void conn_linger(struct conn **cp, void (*on_gone)(void *arg), void *arg)
     *cp = NULL;
     assert(c->is_open && !c->is_lingering);
     task_cancel(&c->resume);
+    c->is_told = c->is_broken;
     c->is_lingering = c->is_shut = true;
     c->on_gone = on_gone;
     c->owner = arg;
@@ -464,14 +499,12 @@ static void flush_task(struct task *t)
     if (c->is_broken) {
         bufq_clear(&c->out);
     } else if (!c->is_blocked) {
-        int error = send_out(c, &sent);
+        int error = flush_out(c, &sent);
         if (error)
             broke(c, error);
-        else if (c->is_shut && c->out.bytes == 0)
-            c->ops->shutdown(c);
     }
     if (c->is_lingering) {
-        conn_timer(c, c->out.bytes > 0 ? LINGER_SEND_US : LINGER_US);
+        conn_timer(c, has_output(c) ? LINGER_SEND_US : LINGER_US);
         linger_read(c);
     } else if (sent > 0) {
         c->user->on_sent(c, sent);
@@ -483,7 +516,7 @@ static void resume_task(struct task *t)
     struct conn *c = CONTAINER(t, struct conn, resume);
 
     if (c->is_connecting)
-        connected(c, 0);
+        (void)connect_step(c, EPOLLOUT);
     else if (c->is_broken && !c->is_told)
         tell_broken(c);
     else if (c->is_readable && !c->is_told)
@@ -514,7 +547,7 @@ static void readable_event(struct conn *c, uint32_t events)
     }
     /* A user that has read the error is told by that; one that did not read, by this. */
     if ((events & EPOLLERR) && c->is_open && !c->is_lingering && !c->is_broken) {
-        int error = socket_error(c);
+        int error = conn_socket_error(c);
         if (error)
             broke(c, error);
     }
@@ -526,13 +559,10 @@ static void conn_event(struct watch *w, uint32_t events)
 
     if (!c->is_open || c->is_told)
         return;
-    if (c->is_connecting) {
-        if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
-            return;
-        connected(c, events & (EPOLLERR | EPOLLHUP) ? socket_error(c) : 0);
-        if (!c->is_open || c->is_told)
-            return;
-    }
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        c->is_dry = false;
+    if (c->is_connecting && !connect_step(c, events))
+        return;
     if ((events & EPOLLOUT) && c->is_blocked) {
         c->is_blocked = false;
         loop_flush_soon(c->pool->loop, &c->flush);
@@ -570,8 +600,10 @@ void conn_reset(struct conn **cp)
 {
     struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
 
-    if (*cp)
+    if (*cp) {
         setsockopt((*cp)->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        (*cp)->is_broken = true; /* no farewell */
+    }
     conn_close(cp);
 }
 

@@ -1,5 +1,5 @@
 /* A connection: a socket in the loop's epoll set once, with an output queue and one timer, plain
- * or (later) TLS behind the same operations. It knows nothing of what it carries: its user does,
+ * or TLS (tls.h) behind the same operations. It knows nothing of what it carries: its user does,
  * told by the four callbacks of struct conn_user. A conn changes users (accept -> PROXY header ->
  * protocol; protocol -> idle pool -> protocol) by conn_use.
  *
@@ -11,6 +11,8 @@
  * Bytes that the socket does not take stay queued and leave when it does.
  *
  *   CONNECTING -> OPEN -> (output shut) -> closed: buried and freed at the batch's end
+ *
+ * One that begins TLS is CONNECTING (once more) until the handshake is done.
  */
 #ifndef RPD_IO_CONN_H
 #define RPD_IO_CONN_H
@@ -43,23 +45,34 @@ struct conn_user {
     void (*on_broken)(struct conn *c, int error);
 };
 
-/* plain; TLS comes as another of these. All as the system calls of that name, non-blocking. */
+/* Plain, or TLS. The first five as the system calls of that name, non-blocking: a short count of
+ * read says that no more can be read now, one of write that no more can be written. */
 struct conn_ops {
     ssize_t (*read)(struct conn *c, void *p, size_t n);
     ssize_t (*write)(struct conn *c, const void *p, size_t n);
     ssize_t (*writev)(struct conn *c, const struct iovec *iov, int n);
-    int (*shutdown)(struct conn *c); /* of our output */
+    int (*shutdown)(struct conn *c); /* of our output; may say EAGAIN */
     void (*close)(struct conn *c);
+    /* CONNECTING: goes on with it after these events of epoll. 0 done, EAGAIN not yet, or the errno
+     * it failed with. */
+    int (*connect)(struct conn *c, uint32_t events);
+    /* Sends what is left of the layer's own once the socket takes more: 0, EAGAIN, or an errno. */
+    int (*flush)(struct conn *c);
+    bool (*has_unread)(const struct conn *c); /* bytes; not the end */
+    bool (*is_quiet)(struct conn *c);
     bool can_splice;
 };
 
 extern const struct conn_ops conn_plain_ops;
 
 struct conn_slab;
+struct tls_process;
+struct tls_conn;
 /* What all conns of a worker share. */
 struct conn_pool {
     struct loop *loop;
     struct buf_pool *bufs;
+    struct tls_process *tls; /* NULL: none of them can speak TLS */
     void *free;        /* struct conn, recycled */
     struct conn_slab *slabs;
     size_t free_count, used; /* used: until freed, lingering ones too */
@@ -74,6 +87,7 @@ struct conn {
         void (*on_gone)(void *arg); /* is_lingering: arg is owner */
     };
     void *owner;          /* the user's */
+    struct tls_conn *tls; /* ops are those of TLS */
     struct bufq out;
     struct task flush;    /* in loop->flushes while output waits for the batch's end */
     struct task resume;   /* in loop->soon after conn_resume */
@@ -91,9 +105,10 @@ struct conn {
     uint16_t error;       /* is_broken: the errno on_broken is told */
     bool is_connecting : 1;
     bool is_open : 1;     /* false once closed: callbacks no longer come */
-    bool is_readable : 1; /* unread bytes or the end may wait in the kernel */
+    bool is_readable : 1; /* unread bytes or the end may wait, in the kernel or in TLS */
+    bool is_dry : 1;      /* of TLS: the kernel has no more, a short read said so */
     bool is_hup : 1;      /* the peer's output ended or failed: read on until 0 */
-    bool is_blocked : 1;  /* the socket took less than offered: wait for EPOLLOUT */
+    bool is_blocked : 1;  /* the socket took less than it was to: wait for EPOLLOUT */
     bool is_broken : 1;
     bool is_told : 1;     /* on_broken was called, or an error returned that says the same */
     bool is_ended : 1;    /* the end was read: on_readable comes only after conn_use, conn_resume */
@@ -127,8 +142,14 @@ ssize_t conn_read(struct conn *c, struct buf *b, size_t max);
 ssize_t conn_splice_in(struct conn *c, struct buf *pipe, size_t max);
 /* on_readable again in this batch, if is_readable. */
 void conn_resume(struct conn *c);
-/* Whether neither bytes nor the end wait to be read: asks the kernel, reads nothing. */
-bool conn_is_quiet(const struct conn *c);
+/* What the events told so far may be out of date: on_readable, or conn_read, asks the kernel. */
+static inline void conn_look(struct conn *c)
+{
+    c->is_readable = true;
+    c->is_dry = false;
+}
+/* Whether neither bytes nor the end wait to be read: asks the kernel, reads nothing of it. */
+bool conn_is_quiet(struct conn *c);
 
 /* For conn_flush, the first time in a batch. */
 void conn_flush_first(struct conn *c);
@@ -154,6 +175,8 @@ void conn_reset(struct conn **c);
  * has closed at last, at a batch's end. */
 void conn_linger(struct conn **c, void (*on_gone)(void *arg), void *arg);
 
+/* For ops: the socket's pending error, or 0. */
+int conn_socket_error(const struct conn *c);
 /* Our end's address, as a PROXY header said or asked of the kernel. */
 struct ip conn_local(const struct conn *c);
 

@@ -1,5 +1,8 @@
 /* The operations of a conn that carries its bytes as they are, over TCP or a Unix socket. Called
  * by conn.c alone. */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -33,11 +36,35 @@ static void plain_close(struct conn *c)
     fd_close(&c->fd);
 }
 
+static int plain_connect(struct conn *c, uint32_t events)
+{
+    if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+        return EAGAIN;
+    return events & (EPOLLERR | EPOLLHUP) ? conn_socket_error(c) : 0;
+}
+
+static bool plain_has_unread(const struct conn *c)
+{
+    int n = 0;
+
+    return ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+static bool plain_is_quiet(struct conn *c)
+{
+    char byte;
+
+    return recv(c->fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
 const struct conn_ops conn_plain_ops = {
     .read = plain_read,
     .write = plain_write,
     .writev = plain_writev,
     .shutdown = plain_shutdown,
     .close = plain_close,
+    .connect = plain_connect,
+    .has_unread = plain_has_unread,
+    .is_quiet = plain_is_quiet,
     .can_splice = true,
 };
