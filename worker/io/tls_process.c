@@ -1,0 +1,102 @@
+/* What all TLS conns of a worker share: OpenSSL's buffers among those that are in use, ticket keys,
+ * memory that records pass through. Called by conn_tls.c, and by the worker at start and end.
+ *
+ * OpenSSL needs 34 kB of buffers to read and to write, and would take and give them back with every
+ * record (SSL_MODE_RELEASE_BUFFERS), which costs, or keep them for good, which an idle connection
+ * must not. So the few conns used last are warm: they keep them. Who has not been used for a
+ * second, or longest when they become too many, gives them back. */
+#include <openssl/err.h>
+#include <stdlib.h>
+#include "common/base/log.h"
+#include "worker/io/tls_impl.h"
+
+#define WARM_MAX 256
+#define COOL_US 1000000
+
+/* ---- warm and cold ---- */
+
+void tls_process_chill(struct tls_conn *t)
+{
+    if (list_empty(&t->warm))
+        return;
+    list_remove(&t->warm);
+    t->process->nwarm--;
+}
+
+/* One that has half a record keeps its buffers, for the next use makes it warm again. */
+static void cool(struct tls_conn *t)
+{
+    tls_process_chill(t);
+    (void)SSL_free_buffers(t->ssl);
+}
+
+static struct tls_conn *coldest(struct tls_process *p)
+{
+    return CONTAINER(p->warm.prev, struct tls_conn, warm);
+}
+
+void tls_process_warm(struct tls_conn *t)
+{
+    struct tls_process *p = t->process;
+
+    if (list_empty(&t->warm)) {
+        if (p->nwarm++ == 0)
+            timer_set(&p->conns->loop->timers, &p->cool, t->used_us, COOL_US);
+        else if (p->nwarm > WARM_MAX)
+            cool(coldest(p));
+    }
+    list_remove(&t->warm);
+    list_unshift(&p->warm, &t->warm);
+}
+
+static void on_cool(struct timer *timer)
+{
+    struct tls_process *p = CONTAINER(timer, struct tls_process, cool);
+    uint64_t now = p->conns->loop->now_us;
+
+    while (p->nwarm > 0 && now - coldest(p)->used_us >= COOL_US)
+        cool(coldest(p));
+    if (p->nwarm > 0)
+        timer_set(&p->conns->loop->timers, timer, now, COOL_US);
+}
+
+/* ---- life ---- */
+
+struct tls_process *tls_process_new(struct conn_pool *conns, const struct tls_keys *keys)
+{
+    struct tls_process *p = calloc(1, sizeof *p);
+
+    if (!p)
+        return NULL;
+    p->conns = conns;
+    p->keys = keys;
+    list_init(&p->warm);
+    list_init(&p->starved);
+    timer_init(&p->cool, on_cool);
+    p->bio = tls_bio_method();
+    p->tickets = tls_tickets_new();
+    p->site_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, tls_site_free);
+    if (!p->bio || !p->tickets || p->site_index < 0) {
+        log_errorx("OpenSSL: %s", ERR_reason_error_string(ERR_peek_error()));
+        ERR_clear_error();
+        tls_process_free(&p);
+        return NULL;
+    }
+    conns->tls = p;
+    return p;
+}
+
+void tls_process_free(struct tls_process **pp)
+{
+    struct tls_process *p = *pp;
+
+    *pp = NULL;
+    if (!p)
+        return;
+    timer_clear(&p->conns->loop->timers, &p->cool);
+    tls_tickets_unref(&p->tickets);
+    CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL_CTX, p->site_index);
+    BIO_meth_free(p->bio);
+    p->conns->tls = NULL;
+    free(p);
+}
