@@ -6,18 +6,22 @@
 #   make bench      what a request costs, beside nginx and HAProxy (t/bench/run)
 #   make SANITIZE=1 any target, with ASan and UBSan, in build/asan (make asan builds it)
 #   make WERROR=1   warnings are errors     make V=1   shows the commands
+#   make FUZZ=1 fuzz-programs   t/fuzz with clang and libFuzzer, in build/fuzz
 #   make CC=clang   another compiler        make BUILD=dir   another place
 
 VERSION = 0.1.0
 PREFIX  = /usr/local
-BUILD   = build/$(if $(SANITIZE),asan,release)
+BUILD   = build/$(if $(FUZZ),fuzz,$(if $(SANITIZE),asan,release))
 
 # What is built from what.
 RPD_SRC   := $(wildcard master/*.c helper/*.c worker/*.c worker/*/*.c common/*/*.c)
 RPCTL_SRC := $(wildcard ctl/*.c common/base/*.c common/core/*.c)
 # The unit tests link what they need of everything that holds no main().
 LIB_SRC   := $(filter-out %/main.c,$(sort $(RPD_SRC) $(RPCTL_SRC)))
+# What reads bytes of strangers, and what lies below it.
+FUZZ_SRC  := $(wildcard helper/*.c worker/http/*.c worker/io/*.c common/*/*.c)
 UNIT      := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/test_*.c))
+FUZZERS   := $(patsubst t/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard t/fuzz/fuzz_*.c))
 BENCH     := $(patsubst %,$(BUILD)/bench/%,floor load origin)
 MAN       := $(patsubst man/%,$(BUILD)/man/%,$(wildcard man/*.[1-9]))
 
@@ -39,8 +43,15 @@ CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) -DRPD_VERSION='"$(
 LIBS = $(LLHTTP_LIB) -linih
 TLS_LIBS = -lssl -lcrypto
 
+ifdef FUZZ
+CC = clang
+endif
 IS_CLANG := $(findstring clang,$(shell $(CC) --version))
-ifdef SANITIZE
+ifdef FUZZ
+OPT  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link \
+       -fno-sanitize-recover=all
+LINK = $(OPT)
+else ifdef SANITIZE
 OPT  = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LINK = $(OPT)
 else
@@ -59,7 +70,7 @@ FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS) $(TLS_LIBS)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1)) $(patsubst %.c,$(BUILD)/llhttp/%.o,$(notdir $(2)))
 RPD_OBJ   := $(call obj,$(RPD_SRC),$(LLHTTP_SRC))
 RPCTL_OBJ := $(call obj,$(RPCTL_SRC))
-LIB_OBJ   := $(call obj,$(LIB_SRC),$(LLHTTP_SRC))
+LIB_OBJ   := $(call obj,$(if $(FUZZ),$(FUZZ_SRC),$(LIB_SRC)),$(LLHTTP_SRC))
 
 Q  = $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-5s %s\n' $(1) $(2))
@@ -83,6 +94,11 @@ $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC_LINK) -o $@ $^ $(LIBS) $(TLS_LIBS) $(shell pkg-config --libs check)
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/t/fuzz/%.o $(BUILD)/librpd.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC_LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(TLS_LIBS)
 
 $(BUILD)/bench/load: $(BUILD)/obj/t/bench/answer.o
 $(BUILD)/bench/load $(BUILD)/bench/floor: $(BUILD)/obj/t/bench/tls.o
@@ -151,6 +167,8 @@ check: deps-check
 print-flags:
 	@echo -std=c11 -fno-common $(CPP) $(WARN)
 
+fuzz-programs: $(FUZZERS)
+
 bench-programs: $(BENCH)
 
 # SCENARIO="h1_1k tcp_1k" ROUNDS=5 MEASURE="cpu calls": t/bench/run has them all.
@@ -195,7 +213,7 @@ clean:
 
 FORCE:
 .PHONY: all man run deps-run deps-check deps-bench asan unit-programs unit e2e lint check \
-        print-flags bench-programs bench install uninstall clean FORCE
+        print-flags fuzz-programs bench-programs bench install uninstall clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 

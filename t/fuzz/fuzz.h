@@ -1,4 +1,5 @@
-/* What the libFuzzer targets share. */
+/* What the libFuzzer targets share. `make FUZZ=1 fuzz-programs` builds them and `t/check fuzz
+ * build/fuzz` runs them, each on what t/fuzz/seeds makes for it and with the words of its .dict. */
 #ifndef RPD_FUZZ_H
 #define RPD_FUZZ_H
 

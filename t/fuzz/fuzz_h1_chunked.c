@@ -1,6 +1,6 @@
 /* libFuzzer target: chunked bodies. The first bytes say how the rest is cut and how much payload
  * is taken at a time; payload, trailers, what is left over and whether it is refused must be the
- * same as for the body in one piece. Built as fuzz_h1_request.c is. */
+ * same as for the body in one piece. */
 #include "t/fuzz/fuzz.h"
 #include "worker/http/h1.h"
 

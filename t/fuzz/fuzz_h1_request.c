@@ -1,8 +1,5 @@
 /* libFuzzer target: request heads. What is accepted must read back as the same when it is sent on,
- * so that the next server sees the request that the rules here were applied to.
- *
- *   clang -fsanitize=fuzzer,address,undefined, with worker/http/{head,h1_*}.c, worker/io/buf.c,
- *   common/base/{arena,slice}.c and llhttp; run with -dict=t/fuzz/http1.dict */
+ * so that the next server sees the request that the rules here were applied to. */
 #include "t/fuzz/fuzz.h"
 #include "worker/http/h1.h"
 

@@ -1,5 +1,5 @@
 /* libFuzzer target: response heads, with the request's method in the first byte. What is accepted
- * must read back as the same when it is sent on. Built as fuzz_h1_request.c is. */
+ * must read back as the same when it is sent on. */
 #include "t/fuzz/fuzz.h"
 #include "worker/http/h1.h"
 

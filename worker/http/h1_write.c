@@ -39,7 +39,7 @@ static inline void put_field(struct sink *k, struct slice name, struct slice val
 __attribute__((always_inline))
 static inline void put_fields(struct sink *k, const struct fields *fields)
 {
-    const struct field *end = fields->v + fields->n;
+    const struct field *end = fields->n > 0 ? fields->v + fields->n : fields->v;
     const char *run = NULL, *run_end = NULL;
 
     for (const struct field *f = fields->v; f != end; f++) {
