@@ -302,6 +302,13 @@ static void abort_all(struct worker *w)
     sessions_abort(&w->proxy);
 }
 
+static void close_idle(struct proxy *p, bool is_fresh_too)
+{
+    h1_down_retire(&p->h1_downs, is_fresh_too);
+    if (is_fresh_too)
+        front_retire(p);
+}
+
 static void on_retire_check(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, retire_check);
@@ -318,8 +325,7 @@ static void on_retire_check(struct timer *t)
         p->loop.should_stop = true;
     } else {
         if (w->closes_idle)
-            h1_down_retire(&p->h1_downs,
-                           p->loop.now_us - w->retire_from_us >= RETIRE_FRESH_US);
+            close_idle(p, p->loop.now_us - w->retire_from_us >= RETIRE_FRESH_US);
         timer_set(&p->loop.timers, t, p->loop.now_us, RETIRE_CHECK_US);
     }
 }

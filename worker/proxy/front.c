@@ -1,19 +1,32 @@
-/* What becomes of an accepted socket: counted, its PROXY header read where one is due, then handed
- * to HTTP or tcp. */
+/* What becomes of an accepted socket: counted, its PROXY header and its ClientHello read where
+ * they are due, then handed to HTTP or tcp.
+ *
+ *   accepted -> PROXY_HEADER -> HELLO -> served: its TLS passed through, or ended here
+ *
+ * Each step only where the listener asks for it, all of them within timeout_header. The ClientHello
+ * is left as it is, for whoever speaks TLS with the client: OpenSSL here, or a server. */
 #include "worker/proxy/proxy.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "common/base/log.h"
+#include "worker/io/clienthello.h"
 #include "worker/io/proxy_header.h"
 
-/* Waits for a PROXY header. */
+enum greeting_state { GREETING_PROXY_HEADER, GREETING_HELLO };
+
+/* A client that has not said all that is needed to know who serves it. */
 struct greeting {
     struct list link; /* in proxy->greetings */
     struct listener *listener;
+    struct generation *generation;    /* the one it began under; a reference */
+    const struct conf_listener *conf; /* of that generation */
     struct conn *conn;
-    struct buf *in;
+    struct bufq in;                   /* read, behind a PROXY header */
+    struct clienthello hello;
+    enum greeting_state state;
 };
 
 void listener_unref(struct listener **lp)
@@ -38,85 +51,304 @@ void front_closed(struct listener *l)
     listener_unref(&l);
 }
 
-static void serve(struct listener *l, struct conn *c, struct buf *first)
+static void client_gone(void *listener)
+{
+    front_closed(listener);
+}
+
+static void shed(struct listener *l, struct conn *c)
+{
+    stat_inc(&l->proxy->stats->shed_memory);
+    conn_close(&c);
+    front_closed(l);
+}
+
+/* ---- served ---- */
+
+static void serve_http(struct listener *l, struct conn *c, struct bufq *first)
+{
+    struct buf *b = bufq_shift(first);
+
+    assert(first->bytes == 0); /* nobody reads on with a buf full behind a PROXY header */
+    if (h1_down_start(&l->proxy->h1_downs, c, &l->http, b))
+        return;
+    buf_put(&b);
+    shed(l, c);
+}
+
+/* In the clear. */
+static void serve(struct listener *l, struct conn *c, struct bufq *first)
 {
     if (l->conf->mode == CONF_MODE_TCP) {
-        session_start(l, c, first);
-    } else if (!h1_down_start(&l->proxy->h1_downs, c, &l->http, first)) {
-        stat_inc(&l->proxy->stats->shed_memory);
-        buf_put(&first);
-        conn_close(&c);
-        front_closed(l);
+        const struct conf_route *route = router_tcp(l->generation->routers[l->conf->index]);
+        const struct session_way way = {
+            .generation = l->generation,
+            .route = route,
+            .backend = route ? route->backend : l->conf->default_backend,
+        };
+
+        session_start(l, c, first, &way);
+    } else {
+        serve_http(l, c, first);
     }
 }
 
-/* ---- PROXY header ---- */
+/* ---- greetings ---- */
 
-static void refuse(struct conn *c)
+/* Whoever has the conn by now. */
+static void greeting_free(struct greeting *g)
 {
-    struct greeting *g = c->owner;
-
-    stat_inc(&g->listener->stats->refused);
-    conn_close(&c);
-    front_closed(g->listener);
-    buf_put(&g->in);
+    bufq_clear(&g->in);
+    generation_unref(&g->generation);
     list_remove(&g->link);
     free(g);
 }
 
-static void greeted(struct conn *c)
+static void greeting_close(struct greeting *g)
 {
-    struct greeting *g = c->owner;
     struct listener *l = g->listener;
-    struct buf *in = g->in;
 
-    list_remove(&g->link);
-    free(g);
-    if (in->len == 0)
-        buf_put(&in);
-    serve(l, c, in);
+    conn_close(&g->conn);
+    greeting_free(g);
+    front_closed(l);
+}
+
+static void refuse(struct greeting *g)
+{
+    stat_inc(&g->listener->stats->refused);
+    greeting_close(g);
+}
+
+static void exhausted(struct greeting *g)
+{
+    stat_inc(&g->listener->proxy->stats->shed_memory);
+    greeting_close(g);
+}
+
+/* ---- failures of TLS ---- */
+
+/* counter: the reason's own. */
+static void note_failure(struct greeting *g, uint64_t *counter, const char *why)
+{
+    struct slice sni = clienthello_sni(&g->hello);
+    char client[ADDR_TEXT_MAX];
+
+    stat_inc(&g->listener->stats->tls_failed);
+    stat_inc(counter);
+    if (!log_enabled(LOG_LEVEL_INFO))
+        return;
+    ip_format(&g->conn->peer, client);
+    log_info("listener %s: TLS with %s port %u, name %.*s: %s", g->listener->name, client,
+             g->conn->peer.port, SLICE_ARG(sni.n > 0 ? sni : SLICE("-")), why);
+}
+
+/* With an alert, which has the time to arrive. */
+static void refuse_hello(struct greeting *g, enum clienthello_alert alert, uint64_t *counter,
+                         const char *why)
+{
+    struct listener *l = g->listener;
+    struct conn *c = g->conn;
+    char room[CLIENTHELLO_ALERT_SIZE];
+
+    note_failure(g, counter, why);
+    greeting_free(g);
+    if (bufq_add(&c->out, &l->proxy->bufs, clienthello_alert_record(room, alert)))
+        conn_linger(&c, client_gone, l);
+    else
+        shed(l, c);
+}
+
+static void bad_hello(struct greeting *g)
+{
+    struct stats_listener *st = g->listener->stats;
+    enum clienthello_alert alert = g->hello.alert;
+
+    switch (alert) {
+    case CLIENTHELLO_UNEXPECTED_MESSAGE:
+        refuse_hello(g, alert, &st->tls_failed_hello, "no ClientHello");
+        break;
+    case CLIENTHELLO_RECORD_OVERFLOW:
+        refuse_hello(g, alert, &st->tls_failed_hello, "a record is too long");
+        break;
+    case CLIENTHELLO_ILLEGAL_PARAMETER:
+        refuse_hello(g, alert, &st->tls_failed_hello,
+                     "the ClientHello is too long, or its name is none");
+        break;
+    case CLIENTHELLO_DECODE_ERROR:
+        refuse_hello(g, alert, &st->tls_failed_hello, "the ClientHello is malformed");
+        break;
+    case CLIENTHELLO_PROTOCOL_VERSION:
+        refuse_hello(g, alert, &st->tls_failed_version, "no version of TLS");
+        break;
+    case CLIENTHELLO_UNRECOGNIZED_NAME:
+        assert(!"no hello is bad for that");
+    }
+}
+
+/* ---- the ClientHello ---- */
+
+static void pass_through(struct greeting *g, const struct conf_route *route)
+{
+    const struct session_way way = {
+        .generation = g->generation,
+        .route = route,
+        .backend = route->backend,
+        .sni = clienthello_sni(&g->hello),
+    };
+
+    stat_inc(&g->listener->stats->tls_passthrough);
+    session_start(g->listener, g->conn, &g->in, &way);
+    greeting_free(g);
+}
+
+/* The most specific route for the name says who is to speak TLS with the client. */
+static void decide(struct greeting *g)
+{
+    const struct sni_router *router = g->generation->sni_routers[g->conf->index];
+    bool is_named;
+    const struct conf_route *route = sni_router_find(router, clienthello_sni(&g->hello),
+                                                     &is_named);
+
+    if (route && route->tls == CONF_ROUTE_PASSTHROUGH)
+        pass_through(g, route);
+    else
+        refuse_hello(g, CLIENTHELLO_UNRECOGNIZED_NAME,
+                     &g->listener->stats->tls_failed_name, "nobody serves that name");
+}
+
+/* true: more is needed. */
+static bool take_hello(struct greeting *g)
+{
+    if (g->in.bytes == 0)
+        return true;
+    switch (clienthello_read(&g->hello, &g->in)) {
+    case CLIENTHELLO_MORE:
+        return true;
+    case CLIENTHELLO_DONE:
+        decide(g);
+        break;
+    case CLIENTHELLO_BAD:
+        bad_hello(g);
+        break;
+    }
+    return false;
+}
+
+/* ---- the PROXY header ---- */
+
+static bool greeted(struct greeting *g, size_t used)
+{
+    struct listener *l = g->listener;
+    struct conn *c = g->conn;
+    struct bufq first;
+
+    bufq_skip(&g->in, used);
+    if (g->conf->tls) {
+        g->state = GREETING_HELLO;
+        return take_hello(g);
+    }
+    first = g->in;
+    bufq_init(&g->in);
+    greeting_free(g);
+    serve(l, c, &first);
+    return false;
+}
+
+/* A header is shorter than a buf: it lies in the first. */
+static bool take_proxy_header(struct greeting *g)
+{
+    struct conn *c = g->conn;
+    struct ip src, dst;
+    size_t used;
+
+    switch (proxy_header_parse(buf_slice(g->in.head), &src, &dst, &used)) {
+    case PROXY_HEADER_MORE:
+        return true;
+    case PROXY_HEADER_BAD:
+        refuse(g);
+        return false;
+    case PROXY_HEADER_DONE:
+        c->peer = src;
+        c->local = dst;
+        return greeted(g, used);
+    case PROXY_HEADER_LOCAL:
+        return greeted(g, used);
+    }
+    return false;
+}
+
+/* ---- the conn's events ---- */
+
+static void gone(struct greeting *g)
+{
+    switch (g->state) {
+    case GREETING_PROXY_HEADER:
+        refuse(g);
+        break;
+    case GREETING_HELLO:
+        note_failure(g, &g->listener->stats->tls_failed_closed, "the client went away");
+        greeting_close(g);
+        break;
+    }
+}
+
+/* As conn_read, into the queue's last buf. */
+static ssize_t read_more(struct greeting *g)
+{
+    ssize_t n;
+
+    if (!bufq_reserve(&g->in, &g->listener->proxy->bufs, 1)) {
+        errno = ENOBUFS;
+        return -1;
+    }
+    n = conn_read(g->conn, g->in.tail, BUF_SIZE);
+    if (n > 0) {
+        g->in.bytes += (size_t)n;
+        stat_add(&g->listener->stats->bytes_in, (uint64_t)n);
+    }
+    return n;
+}
+
+static bool take(struct greeting *g)
+{
+    switch (g->state) {
+    case GREETING_PROXY_HEADER:
+        return take_proxy_header(g);
+    case GREETING_HELLO:
+        return take_hello(g);
+    }
+    return false;
 }
 
 static void on_readable(struct conn *c)
 {
     struct greeting *g = c->owner;
-    struct ip src, dst;
-    size_t used;
     ssize_t n;
 
-    if (!g->in && !(g->in = buf_get(&g->listener->proxy->bufs))) {
-        stat_inc(&g->listener->proxy->stats->shed_memory);
-        refuse(c);
-        return;
-    }
-    n = conn_read(c, g->in, BUF_SIZE);
-    if (n < 0 && errno == EAGAIN) {
-        if (g->in->len == 0)
-            buf_put(&g->in);
-        return;
-    }
-    if (n <= 0) {
-        refuse(c);
-        return;
-    }
-    stat_add(&g->listener->stats->bytes_in, (uint64_t)n);
-    switch (proxy_header_parse(buf_slice(g->in), &src, &dst, &used)) {
-    case PROXY_HEADER_MORE:
-        if (buf_room(g->in) == 0)
-            refuse(c);
+    do {
+        n = read_more(g);
+        if (n > 0 && !take(g))
+            return;
+    } while (n > 0 && c->is_readable);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != ENOBUFS))
+        gone(g);
+    else if (n < 0 && errno == ENOBUFS)
+        exhausted(g);
+    else if (g->in.bytes == 0)
+        bufq_clear(&g->in);
+}
+
+static void on_timer(struct conn *c)
+{
+    struct greeting *g = c->owner;
+
+    switch (g->state) {
+    case GREETING_PROXY_HEADER:
+        refuse(g);
         break;
-    case PROXY_HEADER_BAD:
-        refuse(c);
-        break;
-    case PROXY_HEADER_DONE:
-        c->peer = src;
-        c->local = dst;
-        buf_skip(g->in, used);
-        greeted(c);
-        break;
-    case PROXY_HEADER_LOCAL:
-        buf_skip(g->in, used);
-        greeted(c);
+    case GREETING_HELLO:
+        note_failure(g, &g->listener->stats->tls_failed_timeout, "the ClientHello takes too long");
+        greeting_close(g);
         break;
     }
 }
@@ -124,7 +356,7 @@ static void on_readable(struct conn *c)
 static void on_broken(struct conn *c, int error)
 {
     (void)error;
-    refuse(c);
+    gone(c->owner);
 }
 
 static void on_sent(struct conn *c, size_t n)
@@ -143,7 +375,7 @@ static const struct conn_user greeting_user = {
     .on_connected = on_connected,
     .on_readable = on_readable,
     .on_sent = on_sent,
-    .on_timer = refuse,
+    .on_timer = on_timer,
     .on_broken = on_broken,
 };
 
@@ -152,22 +384,33 @@ static void greet(struct listener *l, struct conn *c)
     struct greeting *g = calloc(1, sizeof *g);
 
     if (!g) {
-        stat_inc(&l->proxy->stats->shed_memory);
-        conn_close(&c);
-        front_closed(l);
+        shed(l, c);
         return;
     }
     g->listener = l;
+    g->generation = generation_ref(l->generation);
+    g->conf = l->conf;
     g->conn = c;
+    g->state = l->conf->accept_proxy ? GREETING_PROXY_HEADER : GREETING_HELLO;
     list_push(&l->proxy->greetings, &g->link);
     conn_use(c, &greeting_user, g);
     conn_timer(c, (uint64_t)l->conf->timeout_header_ms * 1000);
 }
 
+void front_retire(struct proxy *p)
+{
+    LIST_EACH(it, &p->greetings) {
+        struct greeting *g = CONTAINER(it, struct greeting, link);
+
+        if (g->in.bytes == 0 && !g->conn->is_readable)
+            greeting_close(g);
+    }
+}
+
 void front_abort(struct proxy *p)
 {
     LIST_EACH(it, &p->greetings)
-        refuse(CONTAINER(it, struct greeting, link)->conn);
+        refuse(CONTAINER(it, struct greeting, link));
 }
 
 /* ---- accepted ---- */
@@ -175,6 +418,7 @@ void front_abort(struct proxy *p)
 void front_accept(struct listener *l, int fd, const struct ip *peer)
 {
     struct proxy *p = l->proxy;
+    struct bufq none;
     struct conn *c;
 
     stat_inc(&l->stats->connections_total);
@@ -185,9 +429,10 @@ void front_accept(struct listener *l, int fd, const struct ip *peer)
     if (!c) {
         stat_inc(&p->stats->shed_memory);
         front_closed(l);
-    } else if (l->conf->accept_proxy) {
+    } else if (l->conf->accept_proxy || l->conf->tls) {
         greet(l, c);
     } else {
-        serve(l, c, NULL);
+        bufq_init(&none);
+        serve(l, c, &none);
     }
 }

@@ -18,12 +18,15 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
     g->refs = 1;
     g->conf = conf;
     g->routers = xcalloc(conf->nlisteners + 1, sizeof *g->routers);
+    g->sni_routers = xcalloc(conf->nlisteners + 1, sizeof *g->sni_routers);
     g->listeners = xcalloc(conf->nlisteners + 1, sizeof *g->listeners);
     g->routes = xcalloc(conf->nroutes + 1, sizeof *g->routes);
     g->route_names = xcalloc(conf->nroutes + 1, sizeof *g->route_names);
     g->backends = xcalloc(conf->nbackends + 1, sizeof *g->backends);
     for (size_t i = 0; i < conf->nlisteners; i++) {
         g->routers[i] = router_new(conf, &conf->listeners[i]);
+        if (conf->listeners[i].tls)
+            g->sni_routers[i] = sni_router_new(conf, &conf->listeners[i]);
         g->listeners[i] = STATS_SLOT(up->segment, listener, conf->listeners[i].name, up->slot);
         assert(g->listeners[i]);
     }
@@ -47,11 +50,14 @@ void generation_unref(struct generation **gp)
     assert(g->refs > 0);
     if (--g->refs > 0)
         return;
-    for (size_t i = 0; i < g->conf->nlisteners; i++)
+    for (size_t i = 0; i < g->conf->nlisteners; i++) {
         router_free(&g->routers[i]);
+        sni_router_free(&g->sni_routers[i]);
+    }
     for (size_t i = 0; i < g->conf->nbackends; i++)
         backend_unref(&g->backends[i]);
     free(g->routers);
+    free(g->sni_routers);
     free(g->listeners);
     free(g->routes);
     free(g->route_names);

@@ -6,6 +6,7 @@
 #include "common/core/conf.h"
 #include "common/core/stats.h"
 #include "worker/proxy/route.h"
+#include "worker/proxy/sni_route.h"
 #include "worker/up/backend.h"
 
 struct generation {
@@ -13,6 +14,7 @@ struct generation {
     uint32_t refs;
     struct conf *conf;
     struct router **routers;             /* by conf_listener.index */
+    struct sni_router **sni_routers;     /* by conf_listener.index; NULL: no TLS */
     struct stats_listener **listeners;   /* by conf_listener.index */
     struct stats_route **routes;         /* by conf_route.index */
     uint16_t *route_names;               /* by conf_route.index, in the flight recorder */

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "worker/proxy/proxy.h"
 
 #define FLOW_MAX 65536
@@ -32,10 +33,10 @@ struct session {
     struct up_request up;
     struct flow in, out;   /* from the client, from the server */
     struct conn *client, *server;
-    struct buf *first;     /* bytes that came with the PROXY header */
+    struct bufq first;     /* bytes that were read before there was a server */
     struct ip peer;
     const struct conf_backend *backend;
-    char *server_name;
+    char *server_name, *sni; /* or NULL */
     struct flight_record *flight;
     uint16_t server_flight_name;
     uint64_t began_us;
@@ -61,6 +62,7 @@ static void log_line(const struct session *s, enum end_reason why)
         .route = s->route_stats ? slice_str(s->route->name) : SLICE_NONE,
         .backend = s->backend ? slice_str(s->backend->name) : SLICE_NONE,
         .server = text_or_none(s->server_name),
+        .sni = text_or_none(s->sni),
         .bytes_in = s->in.bytes,
         .bytes_out = s->out.bytes,
         .duration_us = p->loop.now_us - s->began_us,
@@ -153,11 +155,12 @@ static void session_end(struct session *s, enum end_reason why)
     count(s, why);
     conn_close(&s->server);
     up_end(&s->up, &result);
-    buf_put(&s->first);
+    bufq_clear(&s->first);
     list_remove(&s->link);
     generation_unref(&s->generation);
     close_client(s, why);
     free(s->server_name);
+    free(s->sni);
     free(s);
 }
 
@@ -305,10 +308,9 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
     s->out = (struct flow){ .from = c, .to = s->client };
     conn_use(c, &session_user, s);
     touch(s);
-    if (s->first) {
-        s->in.bytes = s->first->len;
-        bufq_push(&c->out, s->first);
-        s->first = NULL;
+    if (s->first.bytes > 0) {
+        s->in.bytes = s->first.bytes;
+        bufq_splice(&c->out, &s->first);
         conn_flush(c);
     }
     conn_resume(s->client);
@@ -337,10 +339,10 @@ static const struct up_request_ops session_up_ops = {
 };
 
 /* No server to go to, or no memory to remember it in. */
-static void refuse(struct listener *l, struct conn *c, struct buf *first)
+static void refuse(struct listener *l, struct conn *c, struct bufq *first)
 {
     conn_close(&c);
-    buf_put(&first);
+    bufq_clear(first);
     front_closed(l);
 }
 
@@ -356,27 +358,39 @@ static void begin(struct session *s)
     up_begin(&s->up);
 }
 
-void session_start(struct listener *l, struct conn *c, struct buf *first)
+/* NULL without memory. */
+static struct session *session_new(const struct session_way *way)
+{
+    struct session *s = calloc(1, sizeof *s);
+
+    if (s && way->sni.n > 0 && !(s->sni = strndup(way->sni.p, way->sni.n))) {
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void session_start(struct listener *l, struct conn *c, struct bufq *first,
+                   const struct session_way *way)
 {
     struct proxy *p = l->proxy;
-    const struct conf_route *route = router_tcp(l->generation->routers[l->conf->index]);
-    const struct conf_backend *backend = route ? route->backend : l->conf->default_backend;
-    struct session *s = backend ? calloc(1, sizeof *s) : NULL;
+    const struct conf_route *route = way->route;
+    struct session *s = way->backend ? session_new(way) : NULL;
 
     if (!s) {
-        stat_inc(backend ? &p->stats->shed_memory : &l->stats->refused);
+        stat_inc(way->backend ? &p->stats->shed_memory : &l->stats->refused);
         refuse(l, c, first);
         return;
     }
     s->proxy = p;
     s->listener = l;
-    s->generation = generation_ref(l->generation);
+    s->generation = generation_ref(way->generation);
     s->route = route ? route : &s->generation->conf->route_defaults;
     s->route_stats = route ? s->generation->routes[route->index] : NULL;
-    s->backend = backend;
+    s->backend = way->backend;
     s->client = c;
     s->peer = c->peer;
-    s->first = first;
+    bufq_splice(&s->first, first);
     s->began_us = p->loop.now_us;
     list_push(&p->sessions, &s->link);
     if (s->route_stats)

@@ -49,7 +49,9 @@ struct listener {
 void front_accept(struct listener *l, int fd, const struct ip *peer);
 /* One client connection of the listener less: what closes it calls this. */
 void front_closed(struct listener *l);
-/* Ends at once those whose PROXY header has not come. */
+/* Closes those that have said nothing yet; those that have begun may go on. */
+void front_retire(struct proxy *p);
+/* Ends at once those whose PROXY header, ClientHello or handshake is not complete. */
 void front_abort(struct proxy *p);
 void listener_unref(struct listener **l);
 
@@ -63,9 +65,18 @@ void exchanges_fini(struct proxy *p);
 /* Counts a stream or session that was given up for want of memory or descriptors. */
 void proxy_count_shed(struct proxy *p, enum end_reason why);
 
-/* tcp: a session from an accepted conn to the route's backend (l4.c); `first` are bytes read
- * already or NULL. Takes both over. */
-void session_start(struct listener *l, struct conn *c, struct buf *first);
+/* Where a session goes. */
+struct session_way {
+    struct generation *generation;       /* whose rules it keeps to; it takes a reference */
+    const struct conf_route *route;      /* NULL: default_backend is its way */
+    const struct conf_backend *backend;  /* NULL: nowhere, it is closed */
+    struct slice sni;                    /* for the log; copied */
+};
+
+/* tcp: a session from an accepted conn (l4.c); `first` are bytes of it read already. Takes both
+ * over. */
+void session_start(struct listener *l, struct conn *c, struct bufq *first,
+                   const struct session_way *way);
 /* Ends all sessions at once. */
 void sessions_abort(struct proxy *p);
 

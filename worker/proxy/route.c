@@ -5,9 +5,6 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 
-/* Longest host name in DNS; longer ones match only routes for any host. */
-#define HOST_MAX 255
-
 /* The routes of one host, one wildcard, or any host. */
 struct host_node {
     struct slice name;
@@ -67,8 +64,10 @@ static void node_add(struct host_node *node, const struct conf_route *route)
         node->max_segments = n;
 }
 
-static bool belongs(const struct conf_route *route, const struct conf_listener *listener)
+bool route_belongs(const struct conf_route *route, const struct conf_listener *listener)
 {
+    if (route->listener.n == 0 && route->tls == CONF_ROUTE_PASSTHROUGH)
+        return listener->tls;
     if (route->listener.n == 0)
         return listener->mode == CONF_MODE_HTTP;
     for (size_t i = 0; i < route->listener.n; i++)
@@ -87,7 +86,7 @@ struct router *router_new(const struct conf *conf, const struct conf_listener *l
     for (size_t i = 0; i < conf->nroutes; i++) {
         const struct conf_route *route = &conf->routes[i];
 
-        if (!belongs(route, listener))
+        if (!route_belongs(route, listener) || route->tls == CONF_ROUTE_PASSTHROUGH)
             continue;
         if (!r->tcp && listener->mode == CONF_MODE_TCP)
             r->tcp = route;

@@ -6,9 +6,17 @@
 
 #include "common/core/conf.h"
 
+/* Longest host name in DNS; longer ones match only routes for any host. */
+#define HOST_MAX 255
+
 struct router;
 
-/* Routes of one listener. Aborts without memory. */
+/* Whether the listener's connections are the route's. One that names no listener has all http
+ * ones, or, if it passes TLS through, all that have TLS. */
+bool route_belongs(const struct conf_route *route, const struct conf_listener *listener);
+
+/* Routes of one listener for what is in the clear, or is once its TLS has ended here: no
+ * passthrough. Aborts without memory. */
 struct router *router_new(const struct conf *conf, const struct conf_listener *listener);
 void router_free(struct router **r);
 

@@ -153,9 +153,9 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_REFERER: return field_value(v, FIELD_REFERER);
     case VAR_USER_AGENT: return field_value(v, FIELD_USER_AGENT);
     case VAR_END_REASON: return slice_str(end_reason_text(v->end));
+    case VAR_SNI: return v->sni;
     case VAR_TLS_VERSION:
     case VAR_TLS_CIPHER:
-    case VAR_SNI:
     case VAR_TLS_CLIENT_SUBJECT:
     case VAR_CACHE_STATUS:
     case VAR_COUNT: break; /* no TLS and no cache here */

@@ -15,6 +15,7 @@ struct vars {
     const struct conn *conn;     /* the client's, for $server_ip and $server_port; or NULL */
     struct slice scheme, request_id;
     struct slice listener, route, backend, server;
+    struct slice sni;            /* of a TLS connection */
     unsigned status;
     uint64_t bytes_in, bytes_out;
     uint64_t duration_us, response_us, connect_us; /* UINT64_MAX: none */
