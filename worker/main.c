@@ -408,6 +408,7 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
     case IPC_CONFIG:
     case IPC_ORPHAN:
     case IPC_KEYS:
+    case IPC_KEYS_ALLOW:
     case IPC_TICKETS:
         break;
     }

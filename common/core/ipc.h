@@ -43,6 +43,11 @@ enum ipc_type {
     IPC_UNLISTEN,   /* `count` struct ipc_listen in data: another worker accepts from these now */
     IPC_KEYS,       /* fds = a channel to `rpd: keys`, in place of the one before */
     IPC_TICKETS,    /* fds = the ticket keys' memory */
+    /* master -> `rpd: keys`, which gets IPC_KEYS too: number = the channel's, fds = its other end,
+     * then the keyring it may use, if any; answered by IPC_READY or IPC_FAILED (text in data) with
+     * that number. Of IPC_LOGS it gets the error log's file alone, number = its level. */
+    IPC_KEYS_ALLOW, /* number = a channel's; fds = the keyring that it may use from now on, or none;
+                     * answered in the same way */
 };
 
 #define IPC_HAS_LOG 1u

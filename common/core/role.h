@@ -20,4 +20,14 @@ struct role_args {
  * gone it serves on, if it has a socket by which the next one finds it (IPC_HEIR), or retires. */
 int worker_main(const struct role_args *args);
 
+struct keys_args {
+    int channel;      /* as above */
+    const char *user; /* to become, with its group; NULL: stay */
+};
+
+/* `rpd: keys`, called as worker_main. Gets IPC_KEYS and IPC_KEYS_ALLOW over the channel, says with
+ * IPC_READY (number 0) that it has given up all that it does not need, and runs until IPC_STOP, or,
+ * when the channel has ended, until the last worker has closed the channel that it had to it. */
+int keys_main(const struct keys_args *args);
+
 #endif
