@@ -259,7 +259,7 @@ static void on_generation(struct worker *w, struct ipc_msg *msg)
     if (msg->nfds == 0 || bundle_open(msg->fds[0], &text, &number) < 0)
         report_error(&report, "the configuration bundle cannot be read: %s", strerror(errno));
     else
-        g = generation_new(&text, number, &w->proxy.up, &report);
+        g = generation_new(&text, number, keyring, &w->proxy.up, &report);
     conf_text_fini(&text);
     if (g) {
         apply_global(w, &g->conf->global);
@@ -376,6 +376,15 @@ static void on_listen(struct worker *w, struct ipc_msg *msg)
     }
 }
 
+static void on_tickets(struct worker *w, struct ipc_msg *msg)
+{
+    if (msg->nfds != 1)
+        return;
+    if (tls_process_tickets(w->tls, msg->fds[0]) < 0)
+        log_error("the ticket keys of the master cannot be used");
+    msg->fds[0] = -1;
+}
+
 static void on_message(struct worker *w, struct ipc_msg *msg)
 {
     switch ((enum ipc_type)msg->type) {
@@ -409,7 +418,9 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
     case IPC_ORPHAN:
     case IPC_KEYS:
     case IPC_KEYS_ALLOW:
+        break;
     case IPC_TICKETS:
+        on_tickets(w, msg);
         break;
     }
     ipc_close_fds(msg);
@@ -502,6 +513,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     buf_pool_init(&p->bufs, BUFS_KEPT, 0, 1024);
     p->bufs.gauge = &p->stats->buffers;
     conn_pool_init(&p->conns, &p->loop, &p->bufs);
+    w->tls = tls_process_new(&p->conns, NULL);
     arena_pool_init(&p->arenas, BLOCKS_KEPT, 0);
     h1_down_pool_init(&p->h1_downs);
     accept_gate_init(&p->gate, &p->loop, 0);
@@ -535,6 +547,7 @@ static void worker_fini(struct worker *w)
     generation_unref(&p->generation);
     access_log_fini(&p->log);
     up_fini(&p->up);
+    tls_process_free(&w->tls);
     recorder_fini(p);
     h1_down_pool_fini(&p->h1_downs);
     arena_pool_fini(&p->arenas);

@@ -23,6 +23,7 @@ struct worker {
     struct watch heir;       /* of the master to come, while there is none */
     int heir_fd;             /* -1: none to be had */
     bool is_heir_watched;
+    struct tls_process *tls;
     int bundle;              /* of the generation in force, for that one */
     int keyring;             /* the same, with key_process = off; -1: none */
     unsigned index, slot;

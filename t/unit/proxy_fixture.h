@@ -90,7 +90,7 @@ static inline struct generation *generation_of(const char *ini)
     text[n] = '\0';
     fixture_good(&cf, text);
     add_objects(cf.conf);
-    g = generation_new(&cf.text, ++number, &px.up, &cf.report);
+    g = generation_new(&cf.text, ++number, -1, &px.up, &cf.report);
     ck_assert_ptr_nonnull(g);
     return g;
 }

@@ -35,13 +35,15 @@ struct tls_keys {
 struct tls_process;
 
 /* keys NULL: private keys are in the worker; else kept by pointer. Conns of the pool can speak TLS
- * from then on. NULL: OpenSSL cannot be had (errors are logged). */
+ * from then on. Costs nothing before the first configuration with certificates or TLS. */
 struct tls_process *tls_process_new(struct conn_pool *conns, const struct tls_keys *keys);
 /* After conn_pool_fini; clears *p. */
 void tls_process_free(struct tls_process **p);
 /* The ticket keys that the master shares (common/tls/tickets.h), in place of those before; takes
  * the descriptor over. -1 with errno: those before stay. */
 int tls_process_tickets(struct tls_process *p, int fd);
+/* That descriptor, to hand on; -1: there is none. */
+int tls_process_tickets_fd(const struct tls_process *p);
 
 /* ---- a generation's ---- */
 

@@ -122,9 +122,14 @@ static void load(struct tls_process *p, struct tls_cert *cert, const struct conf
 struct tls_certs *tls_certs_new(struct tls_process *p, const struct conf *conf,
                                 const struct keyring *ring, struct report *report)
 {
-    struct tls_certs *certs = xcalloc(1, sizeof *certs);
     unsigned before = report->errors;
+    struct tls_certs *certs;
 
+    if (tls_process_start(p) < 0) {
+        report_error(report, "TLS: %s", tls_openssl_error());
+        return NULL;
+    }
+    certs = xcalloc(1, sizeof *certs);
     certs->n = conf->ncertificates;
     certs->v = xcalloc(certs->n + 1, sizeof *certs->v);
     for (size_t i = 0; i < certs->n; i++)

@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include "common/base/vec.h"
 #include "common/tls/chain.h"
+#include "common/tls/tickets.h"
 #include "worker/io/key_wait.h"
 #include "worker/io/tls.h"
 
@@ -17,8 +18,9 @@ struct tls_process {
     struct conn_pool *conns;
     const struct tls_keys *keys;
     BIO_METHOD *bio;
-    struct tls_tickets *tickets;
-    int site_index;      /* of a context's tls_site */
+    int site_index;      /* of a context's tls_site; -1: OpenSSL was not needed yet */
+    struct tickets *shared;      /* the master's ticket keys; NULL: not heard of yet */
+    struct tls_tickets *tickets; /* those */
     struct list warm;    /* struct tls_conn with OpenSSL's buffers, the one used last first */
     unsigned nwarm;
     struct timer cool;   /* takes buffers from those that fell idle */
@@ -94,7 +96,9 @@ void tls_site_free(void *ctx, void *value, CRYPTO_EX_DATA *data, int index, long
  * Counted by the contexts that have them. */
 struct tls_tickets;
 
-/* tls_process.c: it is used now; it has no buffers to be taken. */
+/* tls_process.c: gets from OpenSSL what it needs, once; -1: its queue says why. */
+int tls_process_start(struct tls_process *p);
+/* It is used now; it has no buffers to be taken. */
 void tls_process_warm(struct tls_conn *t);
 void tls_process_chill(struct tls_conn *t);
 
@@ -102,6 +106,8 @@ void tls_process_chill(struct tls_conn *t);
 struct tls_tickets *tls_tickets_new(void); /* no keys yet: none are issued; NULL: exhausted */
 /* As a ticket_key_file has them; -1: it has none. */
 int tls_tickets_set(struct tls_tickets *k, struct slice file);
+/* Follows the keys that *shared has, whatever it is at the time. */
+void tls_tickets_share(struct tls_tickets *k, struct tickets **shared);
 struct tls_tickets *tls_tickets_ref(struct tls_tickets *k);
 void tls_tickets_unref(struct tls_tickets **k);
 /* A context whose tls_site (below) has them issues and takes tickets. */

@@ -5,9 +5,8 @@
  * record (SSL_MODE_RELEASE_BUFFERS), which costs, or keep them for good, which an idle connection
  * must not. So the few conns used last are warm: they keep them. Who has not been used for a
  * second, or longest when they become too many, gives them back. */
-#include <openssl/err.h>
 #include <stdlib.h>
-#include "common/base/log.h"
+#include "common/base/mem.h"
 #include "worker/io/tls_impl.h"
 
 #define WARM_MAX 256
@@ -64,26 +63,48 @@ static void on_cool(struct timer *timer)
 
 struct tls_process *tls_process_new(struct conn_pool *conns, const struct tls_keys *keys)
 {
-    struct tls_process *p = calloc(1, sizeof *p);
+    struct tls_process *p = xcalloc(1, sizeof *p);
 
-    if (!p)
-        return NULL;
     p->conns = conns;
     p->keys = keys;
+    p->site_index = -1;
     list_init(&p->warm);
     list_init(&p->starved);
     timer_init(&p->cool, on_cool);
-    p->bio = tls_bio_method();
-    p->tickets = tls_tickets_new();
-    p->site_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, tls_site_free);
-    if (!p->bio || !p->tickets || p->site_index < 0) {
-        log_errorx("OpenSSL: %s", ERR_reason_error_string(ERR_peek_error()));
-        ERR_clear_error();
-        tls_process_free(&p);
-        return NULL;
-    }
     conns->tls = p;
     return p;
+}
+
+int tls_process_start(struct tls_process *p)
+{
+    if (!p->bio)
+        p->bio = tls_bio_method();
+    if (p->site_index < 0)
+        p->site_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, tls_site_free);
+    if (!p->tickets)
+        p->tickets = tls_tickets_new();
+    if (!p->bio || p->site_index < 0 || !p->tickets)
+        return -1;
+    tls_tickets_share(p->tickets, &p->shared);
+    return 0;
+}
+
+int tls_process_tickets(struct tls_process *p, int fd)
+{
+    struct tickets *new = tickets_open(fd);
+
+    if (!new)
+        return -1;
+    tickets_free(&p->shared);
+    p->shared = new;
+    if (p->tickets)
+        tls_tickets_share(p->tickets, &p->shared);
+    return 0;
+}
+
+int tls_process_tickets_fd(const struct tls_process *p)
+{
+    return p->shared ? tickets_fd(p->shared) : -1;
 }
 
 void tls_process_free(struct tls_process **pp)
@@ -95,7 +116,9 @@ void tls_process_free(struct tls_process **pp)
         return;
     timer_clear(&p->conns->loop->timers, &p->cool);
     tls_tickets_unref(&p->tickets);
-    CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL_CTX, p->site_index);
+    tickets_free(&p->shared);
+    if (p->site_index >= 0)
+        CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL_CTX, p->site_index);
     BIO_meth_free(p->bio);
     p->conns->tls = NULL;
     free(p);

@@ -1,19 +1,17 @@
 /* Session tickets as OpenSSL wants them encrypted: its callback, with the keys of
  * common/tls/tickets.h, followed as the master changes them, or those of a file. Called by OpenSSL
  * within handshakes. */
-#include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/tls/tickets.h"
 #include "worker/io/tls_impl.h"
 
 struct tls_tickets {
     uint32_t refs;
-    struct tickets *shared;      /* the master's; NULL: none, or a file's */
+    struct tickets **shared;     /* the master's; NULL: a file's */
     struct ticket_keys keys;
     EVP_CIPHER *aes128, *aes256; /* fetched once: a fetch costs more than what it is for */
 };
@@ -37,6 +35,11 @@ int tls_tickets_set(struct tls_tickets *k, struct slice file)
     return ticket_keys_parse(&k->keys, file);
 }
 
+void tls_tickets_share(struct tls_tickets *k, struct tickets **shared)
+{
+    k->shared = shared;
+}
+
 struct tls_tickets *tls_tickets_ref(struct tls_tickets *k)
 {
     k->refs++;
@@ -50,22 +53,10 @@ void tls_tickets_unref(struct tls_tickets **kp)
     *kp = NULL;
     if (!k || --k->refs > 0)
         return;
-    tickets_free(&k->shared);
     ticket_keys_wipe(&k->keys);
     EVP_CIPHER_free(k->aes128);
     EVP_CIPHER_free(k->aes256);
     free(k);
-}
-
-int tls_process_tickets(struct tls_process *p, int fd)
-{
-    struct tickets *new = tickets_open(fd);
-
-    if (!new)
-        return -1;
-    tickets_free(&p->tickets->shared);
-    p->tickets->shared = new;
-    return 0;
 }
 
 /* ---- OpenSSL's callback ---- */
@@ -104,8 +95,8 @@ static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char iv[EVP_MAX_
     struct ticket_key key;
     bool is_good;
 
-    if (k->shared)
-        (void)tickets_read(k->shared, &k->keys);
+    if (k->shared && *k->shared)
+        (void)tickets_read(*k->shared, &k->keys);
     found = is_encrypting ? k->keys.n > 0 ? &k->keys.v[0] : NULL : find(k, name);
     if (!found)
         return 0;

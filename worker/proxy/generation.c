@@ -2,21 +2,106 @@
 #include "worker/proxy/generation.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "common/base/mem.h"
+#include "common/tls/keyring.h"
 
-struct generation *generation_new(const struct conf_text *text, uint64_t number, struct up *up,
-                                  struct report *report)
+/* ---- TLS ---- */
+
+static bool needs_tls(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->nlisteners; i++)
+        if (conf->listeners[i].tls)
+            return true;
+    for (size_t i = 0; i < conf->nbackends; i++)
+        if (conf->backends[i].tls)
+            return true;
+    return false;
+}
+
+/* Everything that can fail, before anything is touched that others have. */
+struct contexts {
+    struct tls_front **fronts;
+    struct tls_back **backs;
+};
+
+static void contexts_free(struct contexts *x, const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->nlisteners; i++)
+        tls_front_free(&x->fronts[i]);
+    for (size_t i = 0; i < conf->nbackends; i++)
+        tls_back_unref(&x->backs[i]);
+    free(x->fronts);
+    free(x->backs);
+}
+
+static bool build_contexts(struct contexts *x, const struct conf *conf, struct tls_process *tls,
+                           const struct keyring *ring, struct report *report)
+{
+    struct tls_certs *certs = tls_certs_new(tls, conf, ring, report);
+    bool is_good = certs != NULL;
+
+    for (size_t i = 0; certs && i < conf->nlisteners; i++) {
+        const struct conf_listener *l = &conf->listeners[i];
+
+        if (l->tls && !(x->fronts[i] = tls_front_new(tls, conf, l, certs, report)))
+            is_good = false;
+    }
+    for (size_t i = 0; certs && i < conf->nbackends; i++) {
+        const struct conf_backend *b = &conf->backends[i];
+
+        if (b->tls && !(x->backs[i] = tls_back_new(tls, conf, b, certs, report)))
+            is_good = false;
+    }
+    tls_certs_free(&certs);
+    return is_good;
+}
+
+static bool contexts_init(struct contexts *x, const struct conf *conf, struct tls_process *tls,
+                          int keyring, struct report *report)
+{
+    struct keyring ring;
+    bool is_good;
+
+    x->fronts = xcalloc(conf->nlisteners + 1, sizeof *x->fronts);
+    x->backs = xcalloc(conf->nbackends + 1, sizeof *x->backs);
+    if (!needs_tls(conf))
+        return true;
+    if (keyring < 0)
+        return build_contexts(x, conf, tls, NULL, report);
+    if (keyring_open(keyring, &ring) < 0) {
+        report_error(report, "the private keys cannot be read: %s", strerror(errno));
+        return false;
+    }
+    is_good = build_contexts(x, conf, tls, &ring, report);
+    keyring_fini(&ring);
+    return is_good;
+}
+
+/* ---- life ---- */
+
+struct generation *generation_new(const struct conf_text *text, uint64_t number, int keyring,
+                                  struct up *up, struct report *report)
 {
     struct conf *conf = conf_build(text, report);
+    struct contexts contexts;
     struct generation *g;
 
     if (!conf)
         return NULL;
+    if (!contexts_init(&contexts, conf, up->conns->tls, keyring, report)) {
+        contexts_free(&contexts, conf);
+        conf_free(&conf);
+        return NULL;
+    }
     g = xcalloc(1, sizeof *g);
     g->number = number;
     g->refs = 1;
     g->conf = conf;
+    g->fronts = contexts.fronts;
+    g->backs = contexts.backs;
     g->routers = xcalloc(conf->nlisteners + 1, sizeof *g->routers);
     g->sni_routers = xcalloc(conf->nlisteners + 1, sizeof *g->sni_routers);
     g->listeners = xcalloc(conf->nlisteners + 1, sizeof *g->listeners);
@@ -56,6 +141,7 @@ void generation_unref(struct generation **gp)
     }
     for (size_t i = 0; i < g->conf->nbackends; i++)
         backend_unref(&g->backends[i]);
+    contexts_free(&(struct contexts){ g->fronts, g->backs }, g->conf);
     free(g->routers);
     free(g->sni_routers);
     free(g->listeners);

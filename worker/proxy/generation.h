@@ -5,6 +5,7 @@
 
 #include "common/core/conf.h"
 #include "common/core/stats.h"
+#include "worker/io/tls.h"
 #include "worker/proxy/route.h"
 #include "worker/proxy/sni_route.h"
 #include "worker/up/backend.h"
@@ -19,11 +20,14 @@ struct generation {
     struct stats_route **routes;         /* by conf_route.index */
     uint16_t *route_names;               /* by conf_route.index, in the flight recorder */
     struct backend **backends;           /* by conf_backend.index; a reference each */
+    struct tls_front **fronts;           /* by conf_listener.index; NULL where tls is off */
+    struct tls_back **backs;             /* by conf_backend.index; NULL where tls is off */
 };
 
-/* From a bundle's text; takes nothing over. NULL: `report` says why. One reference. */
-struct generation *generation_new(const struct conf_text *text, uint64_t number, struct up *up,
-                                  struct report *report);
+/* From a bundle's text and the keyring that belongs to it (-1: private keys are elsewhere, or there
+ * are none); takes nothing over. NULL: `report` says why. One reference. */
+struct generation *generation_new(const struct conf_text *text, uint64_t number, int keyring,
+                                  struct up *up, struct report *report);
 static inline struct generation *generation_ref(struct generation *g)
 {
     g->refs++;
