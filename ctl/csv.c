@@ -91,6 +91,7 @@ static void put_value(struct strbuf *out, const struct model *m, const struct ro
         return;
     case FIELD_SECONDS:
     case FIELD_TIME:
+    case FIELD_UNTIL:
         strbuf_printf(out, "%.6f", (double)row_value(r, f) / US_PER_S);
         return;
     case FIELD_TEXT:

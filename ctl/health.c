@@ -1,11 +1,12 @@
-/* `rpctl health`: each server's state, since when, its last failure and why it is out. Called by
- * main; reads the segment alone. */
+/* `rpctl health`: each server's state, since when, its last failure and why it is out; certificates
+ * that expire (expiry.c). Called by main; reads the segment alone. */
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/mem.h"
 #include "ctl/ctl.h"
+#include "ctl/expiry.h"
 #include "ctl/grid.h"
 #include "ctl/load.h"
 #include "ctl/output.h"
@@ -218,7 +219,8 @@ static void json_backend(struct json *j, const struct model *m, const struct row
     json_object_end(j);
 }
 
-static void put_json(struct strbuf *out, const struct model *m, const struct kind *servers)
+static void put_json(struct strbuf *out, const struct model *m, const struct kind *servers,
+                     bool has_certificates)
 {
     const struct kind *backends = &m->schema.kinds.v[servers->parent];
     struct json j;
@@ -234,6 +236,8 @@ static void put_json(struct strbuf *out, const struct model *m, const struct kin
             json_backend(&j, m, r);
     }
     json_object_end(&j);
+    if (has_certificates)
+        expiry_json(&j, m);
     json_object_end(&j);
     strbuf_addc(out, '\n');
 }
@@ -271,7 +275,7 @@ static void put_csv(struct strbuf *out, const struct model *m, const struct kind
 /* ---- the command ---- */
 
 static enum ctl_exit print(const struct ctl *ctl, const struct model *m,
-                           const struct kind *servers)
+                           const struct kind *servers, bool has_certificates)
 {
     enum ctl_exit status;
     struct strbuf out;
@@ -281,9 +285,11 @@ static enum ctl_exit print(const struct ctl *ctl, const struct model *m,
     switch (ctl->format) {
     case CTL_TABLE:
         put_table(&out, ctl, m, servers);
+        if (has_certificates)
+            expiry_table(&out, m, ctl->is_colour);
         break;
     case CTL_JSON:
-        put_json(&out, m, servers);
+        put_json(&out, m, servers, has_certificates);
         break;
     case CTL_CSV:
         put_csv(&out, m, servers);
@@ -318,7 +324,7 @@ enum ctl_exit ctl_health(const struct ctl *ctl, char **args)
         ctl_error("there is no backend '%s'", args[0]);
         status = CTL_FAILED;
     } else
-        status = print(ctl, m, servers);
+        status = print(ctl, m, servers, args[0] == NULL);
     model_free(&m);
     return status;
 }

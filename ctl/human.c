@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define SOON_S (14.0 * 86400)
+
 static const char *scaled(char buf[HUMAN_MAX], double n)
 {
     static const char unit[] = "kMGTPE";
@@ -50,6 +52,22 @@ const char *human_latency(char buf[HUMAN_MAX], double s)
     else
         snprintf(buf, HUMAN_MAX, "%.0fm", s / 60);
     return buf;
+}
+
+const char *human_left(char buf[HUMAN_MAX], double at, double now)
+{
+    if (at <= 0)
+        snprintf(buf, HUMAN_MAX, "-");
+    else if (at <= now)
+        snprintf(buf, HUMAN_MAX, "expired");
+    else
+        return human_span(buf, at - now);
+    return buf;
+}
+
+bool human_is_soon(double at, double now)
+{
+    return at > 0 && at - now < SOON_S;
 }
 
 const char *human_span(char buf[HUMAN_MAX], double seconds)

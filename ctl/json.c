@@ -38,6 +38,7 @@ void json_row_field(struct json *j, const struct model *m, const struct row *r,
         return;
     case FIELD_SECONDS:
     case FIELD_TIME:
+    case FIELD_UNTIL:
         json_double(j, f->name, (double)row_value(r, f) / US_PER_S);
         return;
     case FIELD_TEXT:

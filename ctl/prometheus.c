@@ -32,6 +32,7 @@ static const char *suffix_of(const struct field *f)
     case FIELD_SECONDS:
         return ends_with(f->name, "_seconds") ? "_total" : "_seconds_total";
     case FIELD_TIME:
+    case FIELD_UNTIL:
         return "_timestamp_seconds";
     case FIELD_HISTOGRAM:
         return "_seconds";
@@ -156,6 +157,7 @@ static void put_row(struct strbuf *out, const struct family *f, const struct row
         return;
     case FIELD_SECONDS:
     case FIELD_TIME:
+    case FIELD_UNTIL:
         put_series(out, f, r, "", NULL, SLICE_NONE);
         strbuf_printf(out, "%.6f\n", (double)row_value(r, f->field) / US_PER_S);
         return;

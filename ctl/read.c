@@ -154,6 +154,7 @@ static void add_field(const struct schema *s, const struct field *f, unsigned ch
         u64_put(sum, u64_at(sum) + u64_at(one));
         return;
     case FIELD_TIME:
+    case FIELD_UNTIL:
     case FIELD_NUMBER:
     case FIELD_ENUM:
         v = u64_at(one);

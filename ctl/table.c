@@ -60,6 +60,8 @@ static void add_column(struct table *t, enum column_form form, const struct fiel
     c->q = q;
     if (form == COLUMN_QUANTILE)
         snprintf(c->heading, sizeof c->heading, "%s", title);
+    else if (f->type == FIELD_UNTIL)
+        snprintf(c->heading, sizeof c->heading, "left");
     else
         heading(c->heading, f->name, title);
 }
@@ -108,6 +110,8 @@ static bool is_hidden(const struct table *t, const struct field *f)
         return !is_main(f) && is_zero_everywhere(t, f);
     case FIELD_TIME:
         return t->kind->shape != SHAPE_SLOTS;
+    case FIELD_UNTIL:
+        return false;
     case FIELD_ENUM:
         return strcmp(schema_value_name(&t->m->schema, f, 0), "none") == 0
             && is_zero_everywhere(t, f);
@@ -149,6 +153,8 @@ static const char *value_text(const struct table *t, const struct row *r, const 
     switch (f->type) {
     case FIELD_TIME:
         return v > 0 ? human_span(buf, ((double)t->m->read_us - v) / US_PER_S) : "-";
+    case FIELD_UNTIL:
+        return human_left(buf, v / US_PER_S, (double)t->m->read_us / US_PER_S);
     case FIELD_SECONDS:
         return v < US_PER_S ? human_latency(buf, v / US_PER_S) : human_span(buf, v / US_PER_S);
     case FIELD_NUMBER:
@@ -175,10 +181,13 @@ static void text_cell(struct grid *g, const struct table *t, const struct row *r
     free(s);
 }
 
-static enum style number_style(const struct field *f, double n)
+static enum style number_style(const struct table *t, const struct field *f, double n)
 {
     if (n <= 0)
         return STYLE_DIM;
+    if (f->type == FIELD_UNTIL)
+        return human_is_soon(n / US_PER_S, (double)t->m->read_us / US_PER_S) ? STYLE_BAD
+                                                                             : STYLE_PLAIN;
     return f->type == FIELD_ERRORS ? STYLE_BAD : STYLE_PLAIN;
 }
 
@@ -191,7 +200,7 @@ static void rate_cell(struct grid *g, const struct table *t, const struct row *r
 
     if (f->type == FIELD_SECONDS)
         n = n / US_PER_S * 100;
-    grid_cell(g, number_style(f, n), human_rate(buf, n));
+    grid_cell(g, number_style(t, f, n), human_rate(buf, n));
 }
 
 static void quantile_cell(struct grid *g, const struct table *t, const struct row *r,
@@ -230,7 +239,7 @@ static void put_cell(struct grid *g, const struct table *t, const struct row *r,
     if (c->field->type == FIELD_TEXT || c->field->type == FIELD_ENUM)
         text_cell(g, t, r, c->field);
     else
-        grid_cell(g, number_style(c->field, (double)row_value(r, c->field)),
+        grid_cell(g, number_style(t, c->field, (double)row_value(r, c->field)),
                   value_text(t, r, c->field, buf));
 }
 
@@ -266,7 +275,7 @@ static void put_table(struct strbuf *out, struct table *t, bool is_colour)
 static void put_pair(struct strbuf *out, const struct table *t, const struct row *r,
                      const struct field *f, bool is_colour)
 {
-    enum style style = number_style(f, (double)row_value(r, f));
+    enum style style = number_style(t, f, (double)row_value(r, f));
     char buf[HUMAN_MAX];
 
     if (f->type == FIELD_ERRORS && row_value(r, f) == 0)

@@ -5,8 +5,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/vec.h"
+#include "common/tls/chain.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define LINES_MAX 40
@@ -18,6 +20,7 @@ struct section {
 };
 
 struct sections {
+    const struct conf *conf;
     struct strbuf text; /* what the slices of sections lead into */
     VEC(struct section) v;
     struct strbuf servers;
@@ -90,10 +93,11 @@ static void add_servers(struct sections *s, const struct conf *conf)
 static void sections_init(struct sections *s, const struct conf *conf)
 {
     memset(s, 0, sizeof *s);
+    s->conf = conf;
     strbuf_init(&s->text);
     strbuf_init(&s->servers);
     smap_init(&s->map, false);
-    conf_print(conf, &s->text);
+    conf_print_contents(conf, &s->text);
     split(s);
     add_servers(s, conf);
     for (size_t i = 0; i < s->v.n; i++)
@@ -259,6 +263,43 @@ static void put_keys(struct strbuf *out, const struct section *old, const struct
         strbuf_adds(out, is_backend ? ": its servers" : ": in order");
 }
 
+static const struct conf_certificate *certificate_of(const struct conf *conf, struct slice head)
+{
+    size_t begin = sizeof "[certificate " - 1;
+    struct slice name = slice_of(head.p + begin, head.n - begin - 1);
+
+    for (size_t i = 0; i < conf->ncertificates; i++)
+        if (slice_eq(slice_str(conf->certificates[i].name), name))
+            return &conf->certificates[i];
+    return NULL;
+}
+
+/* `2026-12-03`; false: it cannot be read. */
+static bool last_day(const struct conf_certificate *c, char buf[CLOCK_TEXT_MAX])
+{
+    struct tls_chain chain;
+    char why[TLS_WHY_MAX];
+
+    if (!c || !c->cert.content.p
+        || tls_chain_parse(&chain, c->cert.content, why, sizeof why) != 0)
+        return false;
+    (void)clock_iso8601(buf, tls_not_after_us(chain.leaf));
+    buf[sizeof "2026-12-03" - 1] = '\0';
+    tls_chain_fini(&chain);
+    return true;
+}
+
+/* `, valid until 2026-12-03 -> 2027-03-03`, where a file has another certificate now. */
+static void put_dates(struct strbuf *out, const struct conf_certificate *old,
+                      const struct conf_certificate *new)
+{
+    char was[CLOCK_TEXT_MAX], is[CLOCK_TEXT_MAX];
+
+    if (old && new && !slice_eq(old->cert.content, new->cert.content) && last_day(old, was)
+        && last_day(new, is))
+        strbuf_printf(out, ", valid until %s -> %s", was, is);
+}
+
 static void put_name(struct strbuf *out, char sign, struct slice head)
 {
     if (head.p[0] == '[')
@@ -284,6 +325,9 @@ static void put_lines(struct strbuf *out, const struct sections *old, const stru
         put_name(out, was ? '~' : '+', is->head);
         if (was)
             put_keys(out, was, is);
+        if (was && slice_starts(is->head, SLICE("[certificate ")))
+            put_dates(out, certificate_of(old->conf, is->head),
+                      certificate_of(new->conf, is->head));
         strbuf_addc(out, '\n');
     }
     for (size_t i = 0; i < old->v.n; i++) {
@@ -305,6 +349,7 @@ bool changes_describe(const struct conf *old, const struct conf *new, struct str
         { .what = "routes", .prefix = "[route " },
         { .what = "backends", .prefix = "[backend " },
         { .what = "servers", .prefix = "server " },
+        { .what = "certificates", .prefix = "[certificate " },
     };
     struct sections was, is;
     size_t before = lines->n;

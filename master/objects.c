@@ -1,5 +1,6 @@
 /* Objects in the segment. Owns nothing. Called by install.c before a generation is handed to
- * workers; writes a server's address, and with admin.c its weight and admin state. */
+ * workers; writes a server's address, with admin.c its weight and admin state, and all that is known
+ * of a certificate. */
 #include "master/objects.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/base/strbuf.h"
+#include "common/tls/chain.h"
 
 /* "backend/server" */
 static void server_name(struct strbuf *out, const struct conf_backend *b,
@@ -100,6 +102,71 @@ static void apply_server(struct segment *seg, const struct conf_backend *b,
     strbuf_fini(&name);
 }
 
+/* ---- certificates ---- */
+
+/* As many as there is room for. */
+static void set_hosts(char out[STATS_TEXT_MAX], const X509 *leaf)
+{
+    struct tls_names names;
+    struct strbuf text;
+
+    strbuf_init(&text);
+    tls_names_of(leaf, &names);
+    for (size_t i = 0; i < names.n; i++) {
+        if (text.n + strlen(names.v[i]) + sizeof ", ..." >= STATS_TEXT_MAX) {
+            strbuf_adds(&text, i > 0 ? ", ..." : "...");
+            break;
+        }
+        strbuf_printf(&text, "%s%s", i > 0 ? ", " : "", names.v[i]);
+    }
+    (void)slice_copy(out, STATS_TEXT_MAX, strbuf_slice(&text));
+    tls_names_fini(&names);
+    strbuf_fini(&text);
+}
+
+static void fill_certificate(struct stats_certificate_shared *shared,
+                             const struct conf_certificate *c)
+{
+    char why[TLS_WHY_MAX], subject[STATS_TEXT_MAX];
+    struct tls_chain chain;
+
+    if (tls_chain_parse(&chain, c->cert.content, why, sizeof why) != 0)
+        return; /* the configuration's checks let none of these through */
+    stat_set(&shared->not_before, tls_not_before_us(chain.leaf));
+    stat_set(&shared->not_after, tls_not_after_us(chain.leaf));
+    set_hosts(shared->hosts, chain.leaf);
+    (void)slice_copy(shared->subject, sizeof shared->subject,
+                     slice_str(tls_subject(chain.leaf, subject, sizeof subject)));
+    tls_chain_fini(&chain);
+}
+
+static void add_certificates(struct segment *seg, const struct conf *conf, const struct conf *old,
+                             bool is_kept, struct report *report)
+{
+    struct smap olds;
+
+    smap_init(&olds, false);
+    for (size_t i = 0; old && i < old->ncertificates; i++)
+        (void)smap_put(&olds, slice_str(old->certificates[i].name), &old->certificates[i]);
+    for (size_t i = 0; i < conf->ncertificates; i++) {
+        const struct conf_certificate *c = &conf->certificates[i];
+        const struct conf_certificate *was = smap_get(&olds, slice_str(c->name));
+        struct stats_certificate_shared *shared;
+
+        add(seg, STATS_certificate, "certificate", c->name, report);
+        shared = STATS_SHARED(seg, certificate, c->name);
+        if (!shared || (was && is_kept))
+            continue;
+        /* To parse thousands that are as they were would take a while. */
+        if (!was || !slice_eq(was->cert.content, c->cert.content) ||
+            stat_get(&shared->not_after) == 0)
+            fill_certificate(shared, c);
+    }
+    smap_fini(&olds);
+}
+
+/* ---- the whole ---- */
+
 static void backends_by_name(const struct conf *conf, struct smap *map)
 {
     smap_init(map, false);
@@ -126,6 +193,7 @@ static void add_all(struct segment *seg, const struct conf *conf, const struct c
         for (size_t k = 0; k < b->server.n; k++)
             apply_server(seg, b, &b->server.v[k], was, is_kept, report);
     }
+    add_certificates(seg, conf, old, is_kept, report);
     smap_fini(&olds);
 }
 

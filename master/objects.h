@@ -1,5 +1,5 @@
-/* The segment's objects of a configuration: listeners, routes, backends and servers, with what the
- * master writes about servers. */
+/* The segment's objects of a configuration: listeners, routes, backends, servers and certificates,
+ * with what the master writes about servers and certificates. */
 #ifndef RPD_MASTER_OBJECTS_H
 #define RPD_MASTER_OBJECTS_H
 

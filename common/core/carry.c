@@ -278,6 +278,7 @@ static void carry_value(const struct carry *c, const struct pair *p, const unsig
         return;
     case FIELD_GAUGE:
     case FIELD_TIME:
+    case FIELD_UNTIL:
     case FIELD_NUMBER:
     case FIELD_ENUM:
         if (how != CARRY_ADD)

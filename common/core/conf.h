@@ -302,6 +302,10 @@ enum conf_log_target conf_log_target(const char *setting);
 /* The running configuration as one rpd.ini, defaults filled in: conf_build of it gives the same. */
 void conf_print(const struct conf *conf, struct strbuf *out);
 
+/* The same for comparing, with a line `KEY content = HASH` behind each file's that was read; the
+ * hash is another in another process. */
+void conf_print_contents(const struct conf *conf, struct strbuf *out);
+
 enum conf_help_format { CONF_HELP_TEXT, CONF_HELP_MDOC, CONF_HELP_SAMPLE };
 /* The settings table: for --help-config, for rpd.ini(5) (mdoc), as a commented sample file. */
 void conf_help(enum conf_help_format format, struct strbuf *out);

@@ -11,6 +11,16 @@ void conf_print_escaped(struct strbuf *out, struct slice text)
     }
 }
 
+/* Files keep their names when what is in them changes. The hash has this process's secret in it: of
+ * a file of keys it gives nothing away. */
+static void print_content(const struct conf_setting *s, const struct conf_file *file,
+                          struct strbuf *out)
+{
+    if (file->content.p)
+        strbuf_printf(out, "%s content = %016llx\n", s->key,
+                      (unsigned long long)hash_bytes(file->content.p, file->content.n));
+}
+
 static void print_setting(const struct conf_setting *s, const void *field, struct strbuf *out)
 {
     size_t n = s->type->count ? s->type->count(field) : 1;
@@ -34,28 +44,45 @@ static bool is_of_use(const struct conf_setting *s, const void *section)
 }
 
 static void print_section(enum conf_kind kind, const char *name, const void *section,
-                          struct strbuf *out)
+                          bool has_contents, struct strbuf *out)
 {
     strbuf_printf(out, "%s[%s%s%s]\n", out->n > 0 ? "\n" : "", conf_kinds[kind].name,
                   *name ? " " : "", name);
     for (size_t i = 0; i < conf_nsettings; i++) {
         const struct conf_setting *s = &conf_settings[i];
 
-        if (s->kind == kind && is_of_use(s, section))
-            print_setting(s, (const char *)section + s->offset, out);
+        const void *field = (const char *)section + s->offset;
+
+        if (s->kind != kind || !is_of_use(s, section))
+            continue;
+        print_setting(s, field, out);
+        if (has_contents && s->type == &conf_type_FILE)
+            print_content(s, field, out);
     }
+}
+
+static void print_all(const struct conf *conf, bool has_contents, struct strbuf *out)
+{
+    print_section(CONF_KIND_global, "", &conf->global, has_contents, out);
+    for (size_t i = 0; i < conf->nlisteners; i++)
+        print_section(CONF_KIND_listener, conf->listeners[i].name, &conf->listeners[i],
+                      has_contents, out);
+    for (size_t i = 0; i < conf->nroutes; i++)
+        print_section(CONF_KIND_route, conf->routes[i].name, &conf->routes[i], has_contents, out);
+    for (size_t i = 0; i < conf->nbackends; i++)
+        print_section(CONF_KIND_backend, conf->backends[i].name, &conf->backends[i],
+                      has_contents, out);
+    for (size_t i = 0; i < conf->ncertificates; i++)
+        print_section(CONF_KIND_certificate, conf->certificates[i].name, &conf->certificates[i],
+                      has_contents, out);
 }
 
 void conf_print(const struct conf *conf, struct strbuf *out)
 {
-    print_section(CONF_KIND_global, "", &conf->global, out);
-    for (size_t i = 0; i < conf->nlisteners; i++)
-        print_section(CONF_KIND_listener, conf->listeners[i].name, &conf->listeners[i], out);
-    for (size_t i = 0; i < conf->nroutes; i++)
-        print_section(CONF_KIND_route, conf->routes[i].name, &conf->routes[i], out);
-    for (size_t i = 0; i < conf->nbackends; i++)
-        print_section(CONF_KIND_backend, conf->backends[i].name, &conf->backends[i], out);
-    for (size_t i = 0; i < conf->ncertificates; i++)
-        print_section(CONF_KIND_certificate, conf->certificates[i].name, &conf->certificates[i],
-                      out);
+    print_all(conf, false, out);
+}
+
+void conf_print_contents(const struct conf *conf, struct strbuf *out)
+{
+    print_all(conf, true, out);
 }

@@ -19,8 +19,8 @@
 
 static const char *const type_names[] = {
     [FIELD_COUNTER] = "COUNTER", [FIELD_ERRORS] = "ERRORS", [FIELD_GAUGE] = "GAUGE",
-    [FIELD_SECONDS] = "SECONDS", [FIELD_TIME] = "TIME", [FIELD_NUMBER] = "NUMBER",
-    [FIELD_TEXT] = "TEXT", [FIELD_HISTOGRAM] = "HISTOGRAM",
+    [FIELD_SECONDS] = "SECONDS", [FIELD_TIME] = "TIME", [FIELD_UNTIL] = "UNTIL",
+    [FIELD_NUMBER] = "NUMBER", [FIELD_TEXT] = "TEXT", [FIELD_HISTOGRAM] = "HISTOGRAM",
 };
 
 struct words {

@@ -14,6 +14,7 @@ enum field_type {
     FIELD_GAUGE,
     FIELD_SECONDS,
     FIELD_TIME,
+    FIELD_UNTIL,
     FIELD_NUMBER,
     FIELD_TEXT,
     FIELD_HISTOGRAM,

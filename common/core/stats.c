@@ -90,6 +90,7 @@ static size_t field_size(const struct stats_field *f)
     case STATS_TYPE_GAUGE:
     case STATS_TYPE_SECONDS:
     case STATS_TYPE_TIME:
+    case STATS_TYPE_UNTIL:
     case STATS_TYPE_NUMBER:
     case STATS_TYPES_PLAIN:
         break;

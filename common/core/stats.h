@@ -39,6 +39,7 @@ struct histogram {
 #define STATS_C_GAUGE(f) uint64_t f;
 #define STATS_C_SECONDS(f) uint64_t f;
 #define STATS_C_TIME(f) uint64_t f;
+#define STATS_C_UNTIL(f) uint64_t f;
 #define STATS_C_NUMBER(f) uint64_t f;
 #define STATS_C_TEXT(f) char f[STATS_TEXT_MAX];
 #define STATS_C_HISTOGRAM(f) struct histogram f;
