@@ -19,6 +19,7 @@
 static struct proxy px;
 static struct segment *seg;
 static struct conf_fixture cf;
+static struct tls_process *tls;
 static struct listener *l;
 static int origins[ORIGINS]; /* listening */
 static char big[4 << 20];
@@ -133,6 +134,8 @@ static inline void proxy_begin(const char *ini)
     ck_assert_int_eq(loop_init(&px.loop), 0);
     buf_pool_init(&px.bufs, 8, 0, 8);
     conn_pool_init(&px.conns, &px.loop, &px.bufs);
+    tls = tls_process_new(&px.conns, NULL);
+    ck_assert_ptr_nonnull(tls);
     arena_pool_init(&px.arenas, 8, 0);
     h1_down_pool_init(&px.h1_downs);
     accept_gate_init(&px.gate, &px.loop, 1000);
@@ -171,6 +174,7 @@ static inline void proxy_end(void)
     generation_unref(&px.generation);
     access_log_fini(&px.log);
     up_fini(&px.up);
+    tls_process_free(&tls);
     h1_down_pool_fini(&px.h1_downs);
     arena_pool_fini(&px.arenas);
     ck_assert_uint_eq(px.bufs.demand.used, 0);

@@ -29,6 +29,7 @@ struct exchange {
     const struct conf_backend *backend;
     struct stats_route *route_stats; /* NULL: no route of the configuration took it */
     struct conn *client;            /* the down side's, while it is there */
+    struct tls_info *tls;           /* its; a reference. NULL: in the clear */
     struct ip peer;
     struct forwarded forwarded;
     struct up_request up;

@@ -16,6 +16,7 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .request = &x->stream.request,
         .client = x->forwarded.client,
         .conn = x->client,
+        .tls = x->tls,
         .scheme = x->forwarded.scheme,
         .request_id = x->forwarded.request_id,
         .listener = slice_str(x->listener->name),
@@ -123,6 +124,7 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     if (x->spool)
         spool_fini(x->spool);
     arena_reset(&x->stream.arena);
+    tls_info_unref(&x->tls);
     generation_unref(&x->generation);
     x->stream.down = x->stream.up = NULL;
     loop_bury(&p->loop, &x->dead, exchange_free);

@@ -1,7 +1,8 @@
 /* What becomes of an accepted socket: counted, its PROXY header and its ClientHello read where
  * they are due, then handed to HTTP or tcp.
  *
- *   accepted -> PROXY_HEADER -> HELLO -> served: its TLS passed through, or ended here
+ *   accepted -> PROXY_HEADER -> HELLO -> HANDSHAKE -> served
+ *                                     -> passed through
  *
  * Each step only where the listener asks for it, all of them within timeout_header. The ClientHello
  * is left as it is, for whoever speaks TLS with the client: OpenSSL here, or a server. */
@@ -10,12 +11,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 #include "common/base/log.h"
 #include "worker/io/clienthello.h"
 #include "worker/io/proxy_header.h"
 
-enum greeting_state { GREETING_PROXY_HEADER, GREETING_HELLO };
+enum greeting_state { GREETING_PROXY_HEADER, GREETING_HELLO, GREETING_HANDSHAKE };
 
 /* A client that has not said all that is needed to know who serves it. */
 struct greeting {
@@ -23,6 +24,7 @@ struct greeting {
     struct listener *listener;
     struct generation *generation;    /* the one it began under; a reference */
     const struct conf_listener *conf; /* of that generation */
+    const struct conf_route *route;   /* by the name in the hello; or NULL */
     struct conn *conn;
     struct bufq in;                   /* read, behind a PROXY header */
     struct clienthello hello;
@@ -76,6 +78,12 @@ static void serve_http(struct listener *l, struct conn *c, struct bufq *first)
     shed(l, c);
 }
 
+static const struct conf_backend *backend_of(const struct conf_route *route,
+                                             const struct conf_listener *conf)
+{
+    return route ? route->backend : conf->default_backend;
+}
+
 /* In the clear. */
 static void serve(struct listener *l, struct conn *c, struct bufq *first)
 {
@@ -84,7 +92,7 @@ static void serve(struct listener *l, struct conn *c, struct bufq *first)
         const struct session_way way = {
             .generation = l->generation,
             .route = route,
-            .backend = route ? route->backend : l->conf->default_backend,
+            .backend = backend_of(route, l->conf),
         };
 
         session_start(l, c, first, &way);
@@ -113,8 +121,15 @@ static void greeting_close(struct greeting *g)
     front_closed(l);
 }
 
+/* What is received for whoever ends TLS here counts when it is decrypted, and not now. */
+static void count_in(const struct greeting *g, size_t n)
+{
+    stat_add(&g->listener->stats->bytes_in, n);
+}
+
 static void refuse(struct greeting *g)
 {
+    count_in(g, g->in.bytes);
     stat_inc(&g->listener->stats->refused);
     greeting_close(g);
 }
@@ -133,6 +148,7 @@ static void note_failure(struct greeting *g, uint64_t *counter, const char *why)
     struct slice sni = clienthello_sni(&g->hello);
     char client[ADDR_TEXT_MAX];
 
+    count_in(g, g->in.bytes);
     stat_inc(&g->listener->stats->tls_failed);
     stat_inc(counter);
     if (!log_enabled(LOG_LEVEL_INFO))
@@ -185,35 +201,117 @@ static void bad_hello(struct greeting *g)
     }
 }
 
+/* ---- the handshake ---- */
+
+static void note_handshake(struct stats_listener *st, const struct tls_info *i)
+{
+    stat_inc(&st->tls_handshakes);
+    if (i->is_resumed)
+        stat_inc(&st->tls_resumed);
+    stat_inc(strcmp(i->version, "TLSv1.2") == 0 ? &st->tls_v12 : &st->tls_v13);
+}
+
+static uint64_t *failure_counter(struct stats_listener *st, enum tls_failure why)
+{
+    switch (why) {
+    case TLS_FAIL_HELLO: return &st->tls_failed_hello;
+    case TLS_FAIL_VERSION: return &st->tls_failed_version;
+    case TLS_FAIL_CIPHER: return &st->tls_failed_cipher;
+    case TLS_FAIL_NAME: return &st->tls_failed_name;
+    case TLS_FAIL_CERTIFICATE: return &st->tls_failed_certificate;
+    case TLS_FAIL_ALERT: return &st->tls_failed_alert;
+    case TLS_FAIL_CLOSED: return &st->tls_failed_closed;
+    case TLS_FAIL_TIMEOUT: return &st->tls_failed_timeout;
+    case TLS_FAIL_KEYS: return &st->tls_failed_keys;
+    case TLS_FAIL_NONE:
+    case TLS_FAIL_OTHER: break;
+    }
+    return &st->tls_failed_other;
+}
+
+/* What it was about to say, an alert as a rule, has the time to arrive. */
+static void handshake_failed(struct greeting *g)
+{
+    struct listener *l = g->listener;
+    struct conn *c = g->conn;
+
+    note_failure(g, failure_counter(l->stats, conn_tls_failure(c)), conn_tls_reason(c));
+    greeting_free(g);
+    conn_linger(&c, client_gone, l);
+}
+
+static void on_connected(struct conn *c, int error)
+{
+    struct greeting *g = c->owner;
+    struct bufq none;
+
+    if (error) {
+        handshake_failed(g);
+        return;
+    }
+    note_handshake(g->listener->stats, conn_tls(c));
+    bufq_init(&none);
+    if (g->conf->mode == CONF_MODE_TCP) {
+        const struct session_way way = {
+            .generation = g->generation,
+            .route = g->route,
+            .backend = backend_of(g->route, g->conf),
+        };
+
+        session_start(g->listener, c, &none, &way);
+    } else {
+        serve_http(g->listener, c, &none);
+    }
+    greeting_free(g);
+}
+
 /* ---- the ClientHello ---- */
 
-static void pass_through(struct greeting *g, const struct conf_route *route)
+static void pass_through(struct greeting *g)
 {
     const struct session_way way = {
         .generation = g->generation,
-        .route = route,
-        .backend = route->backend,
+        .route = g->route,
+        .backend = g->route->backend,
         .sni = clienthello_sni(&g->hello),
     };
 
+    count_in(g, g->in.bytes);
     stat_inc(&g->listener->stats->tls_passthrough);
     session_start(g->listener, g->conn, &g->in, &way);
     greeting_free(g);
 }
 
+/* With strict_sni, some route or certificate has to know the name. A tcp listener without a
+ * default_backend has nobody for a name that no route takes. */
+static bool is_served(const struct greeting *g, bool is_named, bool is_known)
+{
+    if (g->conf->strict_sni && !is_named && !is_known)
+        return false;
+    return g->conf->mode == CONF_MODE_HTTP || backend_of(g->route, g->conf);
+}
+
 /* The most specific route for the name says who is to speak TLS with the client. */
 static void decide(struct greeting *g)
 {
-    const struct sni_router *router = g->generation->sni_routers[g->conf->index];
-    bool is_named;
-    const struct conf_route *route = sni_router_find(router, clienthello_sni(&g->hello),
-                                                     &is_named);
+    const struct generation *gen = g->generation;
+    struct slice sni = clienthello_sni(&g->hello);
+    bool is_named, is_known;
+    SSL_CTX *context;
 
-    if (route && route->tls == CONF_ROUTE_PASSTHROUGH)
-        pass_through(g, route);
-    else
+    g->route = sni_router_find(gen->sni_routers[g->conf->index], sni, &is_named);
+    if (g->route && g->route->tls == CONF_ROUTE_PASSTHROUGH) {
+        pass_through(g);
+        return;
+    }
+    context = tls_front_find(gen->fronts[g->conf->index], sni, &is_known);
+    if (!context || !is_served(g, is_named, is_known))
         refuse_hello(g, CLIENTHELLO_UNRECOGNIZED_NAME,
                      &g->listener->stats->tls_failed_name, "nobody serves that name");
+    else if (conn_tls_accept(g->conn, context, &g->in) < 0)
+        exhausted(g);
+    else
+        g->state = GREETING_HANDSHAKE;
 }
 
 /* true: more is needed. */
@@ -242,6 +340,7 @@ static bool greeted(struct greeting *g, size_t used)
     struct conn *c = g->conn;
     struct bufq first;
 
+    count_in(g, g->conf->tls ? used : g->in.bytes);
     bufq_skip(&g->in, used);
     if (g->conf->tls) {
         g->state = GREETING_HELLO;
@@ -286,6 +385,7 @@ static void gone(struct greeting *g)
         refuse(g);
         break;
     case GREETING_HELLO:
+    case GREETING_HANDSHAKE:
         note_failure(g, &g->listener->stats->tls_failed_closed, "the client went away");
         greeting_close(g);
         break;
@@ -302,10 +402,8 @@ static ssize_t read_more(struct greeting *g)
         return -1;
     }
     n = conn_read(g->conn, g->in.tail, BUF_SIZE);
-    if (n > 0) {
+    if (n > 0)
         g->in.bytes += (size_t)n;
-        stat_add(&g->listener->stats->bytes_in, (uint64_t)n);
-    }
     return n;
 }
 
@@ -316,6 +414,8 @@ static bool take(struct greeting *g)
         return take_proxy_header(g);
     case GREETING_HELLO:
         return take_hello(g);
+    case GREETING_HANDSHAKE:
+        break;
     }
     return false;
 }
@@ -350,6 +450,10 @@ static void on_timer(struct conn *c)
         note_failure(g, &g->listener->stats->tls_failed_timeout, "the ClientHello takes too long");
         greeting_close(g);
         break;
+    case GREETING_HANDSHAKE:
+        note_failure(g, &g->listener->stats->tls_failed_timeout, "the handshake takes too long");
+        greeting_close(g);
+        break;
     }
 }
 
@@ -363,12 +467,6 @@ static void on_sent(struct conn *c, size_t n)
 {
     (void)c;
     (void)n;
-}
-
-static void on_connected(struct conn *c, int error)
-{
-    (void)c;
-    (void)error;
 }
 
 static const struct conn_user greeting_user = {
@@ -402,7 +500,7 @@ void front_retire(struct proxy *p)
     LIST_EACH(it, &p->greetings) {
         struct greeting *g = CONTAINER(it, struct greeting, link);
 
-        if (g->in.bytes == 0 && !g->conn->is_readable)
+        if (g->state != GREETING_HANDSHAKE && g->in.bytes == 0 && !g->conn->is_readable)
             greeting_close(g);
     }
 }

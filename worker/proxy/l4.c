@@ -62,6 +62,7 @@ static void log_line(const struct session *s, enum end_reason why)
         .route = s->route_stats ? slice_str(s->route->name) : SLICE_NONE,
         .backend = s->backend ? slice_str(s->backend->name) : SLICE_NONE,
         .server = text_or_none(s->server_name),
+        .tls = conn_tls(s->client),
         .sni = text_or_none(s->sni),
         .bytes_in = s->in.bytes,
         .bytes_out = s->out.bytes,

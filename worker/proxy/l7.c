@@ -56,9 +56,10 @@ static struct stream *service_open(struct http_service *svc, struct side *down, 
     x->listener = l;
     x->generation = generation_ref(l->generation);
     x->client = c;
+    x->tls = tls_info_ref(conn_tls(c));
     x->peer = c->peer;
     x->forwarded.client = c->peer;
-    x->forwarded.scheme = SLICE("http");
+    x->forwarded.scheme = x->tls ? SLICE("https") : SLICE("http");
     x->began_us = p->loop.now_us;
     x->response_us = x->connect_us = UINT64_MAX;
     return &x->stream;
@@ -360,6 +361,15 @@ static bool route_request(struct exchange *x)
     return x->backend != NULL;
 }
 
+/* RFC 9110 15.5.20: a name for which TLS is passed through is not served here, though the client
+ * has a connection whose certificate it may take for that name's too. */
+static bool is_misdirected(const struct exchange *x, const struct head *h)
+{
+    return x->tls &&
+           sni_router_is_passthrough(x->generation->sni_routers[x->listener->conf->index],
+                                     authority_host(h->authority));
+}
+
 /* RFC 9110 7.6.2. true: it was for us. */
 static bool is_last_hop(struct head *h, struct arena *arena)
 {
@@ -390,9 +400,9 @@ static void filter_upgrade(struct head *h)
 static void on_request_head(struct exchange *x, struct head *h)
 {
     struct arena *arena = &x->stream.arena;
-    bool is_routed;
+    bool is_elsewhere, is_routed;
 
-    h->scheme = h->scheme.n ? h->scheme : SLICE("http");
+    h->scheme = x->forwarded.scheme;
     filter_upgrade(h);
     if (!forwarded_read(&x->forwarded, h, &x->peer, &x->listener->conf->trusted_proxies,
                         &x->proxy->ids, arena)) {
@@ -401,9 +411,12 @@ static void on_request_head(struct exchange *x, struct head *h)
     }
     x->is_request_done = h->body == BODY_NONE ||
                          (h->body == BODY_LENGTH && h->content_length == 0);
-    is_routed = route_request(x);
+    is_elsewhere = is_misdirected(x, h);
+    is_routed = !is_elsewhere && route_request(x);
     exchange_record(x);
-    if (!is_routed)
+    if (is_elsewhere)
+        fail(x, END_MISDIRECTED);
+    else if (!is_routed)
         fail(x, END_NO_ROUTE);
     else if (is_last_hop(h, arena))
         reply_text(x, 200, SLICE_NONE, SLICE_NONE);

@@ -231,15 +231,15 @@ static bool is_kept(const struct forwarded *fw, const struct fields *f, enum fie
     return fw->is_trusted && fields_find(f, id);
 }
 
-static bool set_proto(const struct forwarded *fw, struct head *h, struct arena *arena)
+static bool set_proto(const struct forwarded *fw, struct head *h)
 {
     static const struct slice name = SLICE_INIT("X-Forwarded-Proto");
     struct slice line = SLICE("X-Forwarded-Proto: http\r\n");
 
     if (is_kept(fw, &h->fields, FIELD_X_FORWARDED_PROTO))
         return true;
-    if (!slice_eq(h->scheme, SLICE("http")))
-        line = make_line(name, h->scheme, arena);
+    if (slice_eq(h->scheme, SLICE("https")))
+        line = SLICE("X-Forwarded-Proto: https\r\n");
     return set_line(&h->fields, FIELD_X_FORWARDED_PROTO, name.n, line);
 }
 
@@ -264,7 +264,7 @@ bool forwarded_write(const struct forwarded *fw, struct head *h, const struct ip
     struct fields *f = &h->fields;
 
     return set_line(f, FIELD_X_FORWARDED_FOR, for_n, forwarded_for(fw, h, peer, arena)) &&
-           set_proto(fw, h, arena) && set_host(fw, h, arena) &&
+           set_proto(fw, h) && set_host(fw, h, arena) &&
            (fw->id_line.p ? set_line(f, FIELD_X_REQUEST_ID, id_n, fw->id_line)
                           : fields_set(f, FIELD_X_REQUEST_ID, SLICE("X-Request-Id"),
                                        fw->request_id)) &&

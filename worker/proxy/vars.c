@@ -115,6 +115,13 @@ static struct slice time_text(char scratch[SCRATCH], const struct vars *v, enum 
                                                   : clock_iso8601(scratch, clock_wall_us()));
 }
 
+static struct slice client_verify(const struct tls_info *tls)
+{
+    if (!tls)
+        return SLICE_NONE;
+    return tls->is_verified ? SLICE("ok") : SLICE("none");
+}
+
 static struct slice value_of(const struct template_part *part, const struct vars *v,
                              char scratch[SCRATCH])
 {
@@ -153,12 +160,14 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_REFERER: return field_value(v, FIELD_REFERER);
     case VAR_USER_AGENT: return field_value(v, FIELD_USER_AGENT);
     case VAR_END_REASON: return slice_str(end_reason_text(v->end));
-    case VAR_SNI: return v->sni;
-    case VAR_TLS_VERSION:
-    case VAR_TLS_CIPHER:
-    case VAR_TLS_CLIENT_SUBJECT:
+    case VAR_TLS_VERSION: return v->tls ? slice_str(v->tls->version) : SLICE_NONE;
+    case VAR_TLS_CIPHER: return v->tls ? slice_str(v->tls->cipher) : SLICE_NONE;
+    case VAR_TLS_RESUMED: return v->tls && v->tls->is_resumed ? SLICE("1") : SLICE_NONE;
+    case VAR_SNI: return v->tls ? v->tls->sni : v->sni;
+    case VAR_TLS_CLIENT_SUBJECT: return v->tls ? v->tls->client_subject : SLICE_NONE;
+    case VAR_TLS_CLIENT_VERIFY: return client_verify(v->tls);
     case VAR_CACHE_STATUS:
-    case VAR_COUNT: break; /* no TLS and no cache here */
+    case VAR_COUNT: break; /* no cache here */
     }
     return SLICE_NONE;
 }

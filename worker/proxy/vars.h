@@ -7,6 +7,7 @@
 #include "worker/http/head.h"
 #include "worker/io/conn.h"
 #include "worker/io/end_reason.h"
+#include "worker/io/tls.h"
 
 /* All that variables can speak of; gathered by whoever expands. Absent texts are empty. */
 struct vars {
@@ -15,7 +16,8 @@ struct vars {
     const struct conn *conn;     /* the client's, for $server_ip and $server_port; or NULL */
     struct slice scheme, request_id;
     struct slice listener, route, backend, server;
-    struct slice sni;            /* of a TLS connection */
+    const struct tls_info *tls;  /* the client's, ended here; or NULL */
+    struct slice sni;            /* of one whose TLS is passed through */
     unsigned status;
     uint64_t bytes_in, bytes_out;
     uint64_t duration_us, response_us, connect_us; /* UINT64_MAX: none */
