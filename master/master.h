@@ -19,6 +19,7 @@
 #include "master/reader.h"
 #include "master/reload.h"
 #include "master/retiree.h"
+#include "master/rotation.h"
 #include "master/slots.h"
 #include "master/stop.h"
 #include "master/takeover.h"
@@ -66,6 +67,7 @@ struct master {
     struct control control;
     struct stop stop;
     struct slots slots;             /* of the segment */
+    struct rotation rotation;
     struct retirees retirees;
     struct upgrade upgrade;
     struct takeover takeover;

@@ -25,7 +25,7 @@
 
 struct orphan {
     pid_t pid;
-    int channel, segment, bundle;
+    int channel, segment, bundle, tickets;
     uint64_t index, slot, generation, is_told;
 };
 
@@ -75,13 +75,14 @@ static bool take_facts(struct orphan *o, struct ipc_msg *msg)
 {
     struct slice words = slice_of(msg->data, msg->size);
 
-    if (msg->nfds != 2 || !handoff_get(words, "index", &o->index)
+    if (msg->nfds < 2 || msg->nfds > 3 || !handoff_get(words, "index", &o->index)
         || !handoff_get(words, "slot", &o->slot)
         || !handoff_get(words, "generation", &o->generation))
         return false;
     (void)handoff_get(words, "told", &o->is_told);
     o->segment = msg->fds[0];
     o->bundle = msg->fds[1];
+    o->tickets = msg->nfds == 3 ? msg->fds[2] : -1;
     msg->nfds = 0;
     return true;
 }
@@ -122,7 +123,7 @@ static void end(pid_t pid)
 static void find_one(struct master *m, struct orphans *all, pid_t pid)
 {
     struct orphan o = { .pid = pid, .channel = heir_connect(m->run_dir, pid), .segment = -1,
-                        .bundle = -1 };
+                        .bundle = -1, .tickets = -1 };
 
     if (o.channel < 0) {
         if (errno == ECONNREFUSED)
@@ -138,6 +139,7 @@ static void find_one(struct master *m, struct orphans *all, pid_t pid)
     fd_close(&o.channel);
     fd_close(&o.segment);
     fd_close(&o.bundle);
+    fd_close(&o.tickets);
 }
 
 static void find_all(struct master *m, struct orphans *all)
@@ -200,6 +202,7 @@ static void adopt_newest(struct master *m, struct orphans *all)
         log_warnx("the configuration of before cannot be read");
     m->generation.number = newest->generation;
     newest->bundle = -1;
+    rotation_adopt(m, &newest->tickets);
     report_fini(&report);
 }
 
@@ -292,8 +295,10 @@ bool takeover_find_orphans(struct master *m)
         m->takeover.kind = TAKEOVER_ORPHANS;
         log_notice("%zu workers have lost their master: they serve until new ones do", all.v.n);
     }
-    for (size_t i = 0; i < all.v.n; i++)
+    for (size_t i = 0; i < all.v.n; i++) {
         fd_close(&all.v.v[i].bundle);
+        fd_close(&all.v.v[i].tickets);
+    }
     VEC_FREE(&all.v);
     ended_fini(&ended);
     return is_good;

@@ -207,6 +207,7 @@ static void init(struct master *m, const char *file, bool is_background)
     pidfile_init(&m->pidfile);
     generation_init(&m->generation);
     logs_init(&m->logs);
+    rotation_init(&m->rotation);
     listen_init(&m->listen);
     reader_init(m);
     reload_init(m);
@@ -282,6 +283,7 @@ static bool leave_terminal(struct master *m, const struct conf *conf)
 static bool begin(struct master *m, unsigned wait_ms, struct generation *first,
                   struct report *report)
 {
+    rotation_begin(m);
     if (m->generation.number == 0)
         return install(m, first, wait_ms, report);
     first->number = m->generation.number + 1;
@@ -424,6 +426,7 @@ static void finish(struct master *m)
     reload_fini(m);
     retirees_fini(m);
     signals_fini(m);
+    rotation_fini(&m->rotation);
     events_fini(&m->events);
     leave_segment(m);
     generation_fini(&m->generation);

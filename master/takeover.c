@@ -39,6 +39,7 @@ static void hand_rpd(const struct master *m, struct handing *h, const char *mode
     handing_fd(h, "bundle", is_back ? m->takeover.bundle : m->generation.bundle);
     if (keyring >= 0)
         handing_fd(h, "keyring", keyring);
+    rotation_hand(m, h);
 }
 
 static void hand_workers(struct master *m, struct handing *h)
@@ -327,6 +328,7 @@ static void adopt_generation(struct master *m, struct slice words)
 {
     struct report report;
     int bundle = fd_of(words, "bundle"), keyring = fd_of(words, "keyring");
+    int tickets = fd_of(words, "tickets");
     uint64_t number = 0;
 
     report_init(&report);
@@ -336,6 +338,7 @@ static void adopt_generation(struct master *m, struct slice words)
         log_warnx("the configuration of before cannot be read");
     (void)handoff_get(words, "generation", &number);
     m->generation.number = number;
+    rotation_adopt(m, &tickets);
     report_fini(&report);
 }
 
@@ -420,8 +423,8 @@ void takeover_done(struct master *m)
 /* The record as it came, with what went wrong. */
 static void hand_again(const struct master *m, struct handing *h)
 {
-    static const char *const keys[] = { "fd", "segment", "bundle", "keyring", "lock", "from",
-                                        "previous" };
+    static const char *const keys[] = { "fd", "segment", "bundle", "keyring", "tickets", "lock",
+                                        "from", "previous" };
     struct slice text = strbuf_slice(&m->takeover.text), kind, words;
     uint64_t fd;
 

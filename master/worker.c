@@ -117,6 +117,7 @@ int worker_spawn(struct worker *w)
     w->is_retire_due = w->is_stop_due = w->is_killed = w->has_refused = false;
     listen_worker(&m->listen, w->index, LISTEN_STARTING);
     give_heir_socket(w);
+    rotation_tell(m, w);
     worker_sync(w);
     return 0;
 }

@@ -40,6 +40,9 @@ static int introduce(struct worker *w)
     *m = (struct ipc_msg){ .type = IPC_ORPHAN, .nfds = 2 };
     m->fds[0] = segment_fd(w->segment);
     m->fds[1] = w->bundle;
+    m->fds[2] = tls_process_tickets_fd(w->tls);
+    if (m->fds[2] >= 0)
+        m->nfds++;
     n = snprintf(m->data, sizeof m->data, "index=%u\tslot=%u\tgeneration=%llu\ttold=%d",
                  w->index, w->slot, (unsigned long long)generation, w->proxy.is_retiring);
     m->size = (uint32_t)n;

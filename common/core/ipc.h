@@ -38,7 +38,8 @@ enum ipc_type {
     /* worker without master -> the next one: this, then what it listens on as IPC_LISTEN, then
      * IPC_READY; from then on the channel is like any other. */
     IPC_ORPHAN,     /* data = words as in a hand-off: index, slot, generation, told (that it is to
-                     * retire); fds = the segment it counts in, the bundle in force */
+                     * retire); fds = the segment it counts in, the bundle in force, and if it
+                     * has one the ticket keys' memory */
     /* master -> worker */
     IPC_UNLISTEN,   /* `count` struct ipc_listen in data: another worker accepts from these now */
     IPC_KEYS,       /* fds = a channel to `rpd: keys`, in place of the one before */

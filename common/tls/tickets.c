@@ -93,6 +93,7 @@ static struct memory *map(int fd, int protection)
     if (m == MAP_FAILED)
         return NULL;
     (void)madvise(m, sizeof *m, MADV_DONTDUMP);
+    (void)madvise(m, sizeof *m, MADV_DONTFORK); /* who is forked may not write */
     return m;
 }
 

@@ -119,7 +119,7 @@ static int run_handshake(struct tls_conn *t)
 {
     const struct tls_keys *k = t->process->keys;
 
-    return k ? k->handshake(k->keys, &t->wait, t->ssl) : SSL_do_handshake(t->ssl);
+    return t->is_remote ? k->handshake(k->keys, &t->wait, t->ssl) : SSL_do_handshake(t->ssl);
 }
 
 /* 0 done, EAGAIN, or what it failed with. */
@@ -472,6 +472,7 @@ static struct tls_conn *tls_conn_new(struct conn *c, SSL_CTX *ctx)
     bio = t->ssl ? tls_bio_new(t) : NULL;
     if (bio) {
         SSL_set_bio(t->ssl, bio, bio);
+        t->is_remote = tls_site_of(t->ssl)->is_remote;
         return t;
     }
     ERR_clear_error();

@@ -145,9 +145,10 @@ static bool verify_servers(SSL_CTX *ctx, const struct conf_backend *backend, str
     return true;
 }
 
-static bool show_certificate(SSL_CTX *ctx, const struct tls_cert *cert, struct report *report)
+static bool show_certificate(SSL_CTX *ctx, struct tls_site *site, const struct tls_cert *cert,
+                             struct report *report)
 {
-    if (!cert || tls_cert_use(cert, ctx))
+    if (!cert || tls_cert_use(cert, ctx, site))
         return true;
     tls_report_failure(report, cert->conf);
     return false;
@@ -175,7 +176,7 @@ struct tls_back *tls_back_new(struct tls_process *p, const struct conf *conf,
                                          SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(b->ctx, on_session);
     if (!verify_servers(b->ctx, backend, ca, certs, report)
-        || !show_certificate(b->ctx, cert, report))
+        || !show_certificate(b->ctx, site, cert, report))
         tls_back_unref(&b);
     return b;
 }

@@ -114,6 +114,7 @@ static void load(struct tls_process *p, struct tls_cert *cert, const struct conf
     }
     tls_names_of(cert->chain.leaf, &cert->names);
     cert->kind = kind_of(cert->chain.leaf);
+    cert->is_remote = !ring;
     cert->key = key_of(p, ring, &cert->chain, why, sizeof why);
     if (!cert->key)
         report_error_at(report, place_of(c), "[certificate %s] key: %s", c->name, why);
@@ -164,7 +165,8 @@ const struct tls_cert *tls_certs_get(const struct tls_certs *certs,
     return &certs->v[c->index];
 }
 
-bool tls_cert_use(const struct tls_cert *cert, SSL_CTX *ctx)
+bool tls_cert_use(const struct tls_cert *cert, SSL_CTX *ctx, struct tls_site *site)
 {
+    site->is_remote |= cert->is_remote;
     return SSL_CTX_use_cert_and_key(ctx, cert->chain.leaf, cert->key, cert->chain.rest, 1) == 1;
 }

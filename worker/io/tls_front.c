@@ -179,7 +179,7 @@ static bool use_certificates(const struct builder *b, SSL_CTX *ctx, struct tls_s
 
         if (!cert)
             continue;
-        if (!tls_cert_use(cert, ctx)) {
+        if (!tls_cert_use(cert, ctx, site)) {
             tls_report_failure(b->report, cert->conf);
             return false;
         }

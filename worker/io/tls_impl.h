@@ -57,7 +57,8 @@ struct tls_conn {
     int verify_error;                  /* X509_V_ERR_ */
     const char *reason;                /* static */
     uint8_t failure;                   /* enum tls_failure */
-    bool was_asking : 1;               /* `rpd: keys`, in this handshake */
+    bool is_remote : 1;                /* private keys of this handshake are in `rpd: keys` */
+    bool was_asking : 1;               /* it was, in this handshake */
     bool is_direct : 1;                /* the record being made is the last: no need to gather */
     bool is_eof : 1;                   /* the socket's end was read */
     bool is_ended : 1;                 /* and so was the end of what is within */
@@ -82,6 +83,7 @@ struct tls_site {
     unsigned char *alpn; /* offered, as on the wire: each with its length in front */
     unsigned alpn_size;
     struct tls_staple staples[TLS_KINDS];
+    bool is_remote;      /* its private keys are in `rpd: keys` */
 };
 
 /* tls_context.c: with what all have; NULL: OpenSSL's queue says why. The site, with the process's
@@ -120,6 +122,7 @@ struct tls_cert {
     struct tls_names names;
     enum tls_kind kind;
     EVP_PKEY *key;
+    bool is_remote; /* the key: in `rpd: keys` */
 };
 
 /* CA certificates. */
@@ -138,7 +141,7 @@ struct tls_certs {
 const struct tls_cert *tls_certs_get(const struct tls_certs *certs,
                                      const struct conf_certificate *c);
 /* Into a context; false: OpenSSL's queue says why. */
-bool tls_cert_use(const struct tls_cert *cert, SSL_CTX *ctx);
+bool tls_cert_use(const struct tls_cert *cert, SSL_CTX *ctx, struct tls_site *site);
 /* Parsed once; theirs. NULL with a reason. */
 const struct tls_ca *tls_certs_ca(struct tls_certs *certs, struct slice pem, char *why,
                                   size_t why_size);
