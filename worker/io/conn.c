@@ -20,6 +20,8 @@
 #define LINGER_US (2 * 1000000)       /* for the peer's input, once our output is shut */
 #define LINGER_SEND_US (30 * 1000000) /* without progress, while output is left */
 #define LINGER_BYTES (1 << 20)
+/* Events by which there are bytes to be read, or an end. */
+#define READABLE (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
 _Static_assert(sizeof(struct conn) <= 256, "an idle connection must stay small");
 
@@ -217,6 +219,8 @@ static void connected(struct conn *c, int error)
     c->user->on_connected(c, error);
 }
 
+#define READABLE (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
+
 /* Whether the events have more to say. */
 static bool connect_step(struct conn *c, uint32_t events)
 {
@@ -224,6 +228,10 @@ static bool connect_step(struct conn *c, uint32_t events)
 
     if (error == EAGAIN)
         return false;
+    if (!c->tls && (events & READABLE)) { /* for TLS, should it begin now */
+        c->is_readable = true;
+        c->is_hup = (events & ~(uint32_t)EPOLLIN & READABLE) != 0;
+    }
     connected(c, error);
     if (!c->is_open || c->is_told || c->is_lingering || c->is_connecting)
         return false;
@@ -559,7 +567,7 @@ static void conn_event(struct watch *w, uint32_t events)
 
     if (!c->is_open || c->is_told)
         return;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (events & READABLE)
         c->is_dry = false;
     if (c->is_connecting && !connect_step(c, events))
         return;

@@ -96,9 +96,9 @@ static int handshake_failed(struct tls_conn *t)
     t->is_direct = false;
     if (tls_send(t) == EAGAIN)
         t->conn->is_blocked = true;
-    if (t->is_eof && !t->error)
-        return ECONNRESET;
-    return t->error ? t->error : EPROTO;
+    if (t->error || t->send_error)
+        return t->error ? t->error : t->send_error;
+    return t->is_eof ? ECONNRESET : EPROTO;
 }
 
 static int handshake_done(struct tls_conn *t)
@@ -157,7 +157,11 @@ static int tls_connect(struct conn *c, uint32_t events)
     result = handshake_step(t);
     error = tls_send(t);
     c->is_blocked = error == EAGAIN;
-    if (error && error != EAGAIN && (result == 0 || result == EAGAIN))
+    if (t->send_error && result == EAGAIN) {
+        c->is_hup = true; /* the peer may have said why it takes no more */
+        result = handshake_step(t);
+    }
+    if (t->send_error && (result == 0 || result == EAGAIN))
         return handshake_failed(t);
     return result;
 }
@@ -172,6 +176,8 @@ static void read_stopped(struct tls_conn *t)
 
     if (why == SSL_ERROR_WANT_READ)
         return;
+    if (why == SSL_ERROR_SSL)
+        tls_note_failure(t); /* an alert says more than an errno can */
     ERR_clear_error();
     c->is_hup = true;
     if (t->is_flooded || (why == SSL_ERROR_SSL && !t->error))
@@ -228,7 +234,7 @@ static bool tls_is_quiet(struct conn *c)
     char byte;
     size_t n;
 
-    if (t->is_ended || t->error)
+    if (t->is_ended || t->error || t->send_error)
         return false;
     if (!SSL_has_pending(t->ssl) && conn_plain_ops.is_quiet(c))
         return true;
@@ -345,7 +351,7 @@ static ssize_t tls_writev(struct conn *c, const struct iovec *iov, int n)
 
     assert(t->info && t->ahead <= c->out.bytes);
     touch(t);
-    error = t->error ? t->error : t->wire.bytes > 0 ? tls_send(t) : 0;
+    error = t->error ? t->error : tls_send(t);
     if (error == 0) {
         t->ahead = 0;
         advance(&s, left);
@@ -374,7 +380,7 @@ static int tls_flush(struct conn *c)
 /* close_notify: says that nothing is missing. */
 static void say_goodbye(struct tls_conn *t)
 {
-    if (!t->info || t->error || t->is_mute || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
+    if (!t->info || t->error || t->send_error || t->is_mute || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
         return;
     t->is_direct = true;
     if (SSL_shutdown(t->ssl) < 0)

@@ -67,7 +67,7 @@ static int queue(struct tls_conn *t, const char *p, size_t n)
 {
     if (t->wire.bytes + n > WIRE_MAX
         || !bufq_add(&t->wire, t->conn->pool->bufs, slice_of(p, n))) {
-        t->error = ENOBUFS;
+        t->send_error = ENOBUFS;
         return -1;
     }
     return 0;
@@ -79,7 +79,7 @@ static int send_or_queue(struct tls_conn *t, const char *p, size_t n)
     ssize_t r = send(t->conn->fd, p, n, MSG_NOSIGNAL);
 
     if (r < 0 && errno != EAGAIN) {
-        t->error = errno;
+        t->send_error = errno;
         return -1;
     }
     if (r < 0)
@@ -99,7 +99,7 @@ static int send_wire(struct tls_conn *t)
         if (r < 0 && errno == EAGAIN)
             return 0;
         if (r < 0) {
-            t->error = errno;
+            t->send_error = errno;
             return -1;
         }
         bufq_skip(&t->wire, (size_t)r);
@@ -120,11 +120,16 @@ static int send_stage(struct tls_conn *t)
 
 int tls_send(struct tls_conn *t)
 {
-    if ((t->wire.bytes > 0 && send_wire(t) < 0) || send_stage(t) < 0)
-        return t->error;
+    if (t->send_error)
+        t->process->stage_n = 0;
+    else if (t->wire.bytes == 0 || send_wire(t) == 0)
+        (void)send_stage(t);
+    if (t->send_error)
+        return t->send_error;
     return t->wire.bytes > 0 ? EAGAIN : 0;
 }
 
+/* What cannot be sent is no error to OpenSSL, which could not read any more then: tls_send tells. */
 static int on_write(BIO *bio, const char *p, size_t n, size_t *put)
 {
     struct tls_conn *t = BIO_get_data(bio);
@@ -132,18 +137,20 @@ static int on_write(BIO *bio, const char *p, size_t n, size_t *put)
 
     BIO_clear_retry_flags(bio);
     *put = n;
-    if (t->is_mute)
-        return 1;
     if (t->error)
         return 0;
-    if (t->is_direct && process->stage_n == 0 && t->wire.bytes == 0)
-        return send_or_queue(t, p, n) == 0;
-    if (n > TLS_STAGE_SIZE - process->stage_n && send_stage(t) < 0)
-        return 0;
-    if (n > TLS_STAGE_SIZE)
-        return queue(t, p, n) == 0;
-    memcpy(process->stage + process->stage_n, p, n);
-    process->stage_n += n;
+    if (n > TLS_STAGE_SIZE - process->stage_n)
+        (void)send_stage(t);
+    if (t->is_mute || t->send_error)
+        return 1;
+    if (t->is_direct && process->stage_n == 0 && t->wire.bytes == 0) {
+        (void)send_or_queue(t, p, n);
+    } else if (n > TLS_STAGE_SIZE) {
+        (void)queue(t, p, n);
+    } else {
+        memcpy(process->stage + process->stage_n, p, n);
+        process->stage_n += n;
+    }
     return 1;
 }
 

@@ -54,6 +54,7 @@ struct tls_conn {
     uint32_t post_read;                /* so many bytes came, */
     uint16_t post_messages;            /* and so many steps of handshake messages among them */
     int error;                         /* errno of the socket, or of what was lacking */
+    int send_error;                    /* the same, of output alone: what came can still be read */
     int verify_error;                  /* X509_V_ERR_ */
     const char *reason;                /* static */
     uint8_t failure;                   /* enum tls_failure */

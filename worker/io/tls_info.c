@@ -172,9 +172,11 @@ void tls_note_failure(struct tls_conn *t)
     if (ERR_GET_LIB(error) == ERR_LIB_SSL) {
         t->failure = (uint8_t)failure_of(t, ERR_GET_REASON(error));
         t->reason = ERR_reason_error_string(error);
-    } else if (t->is_eof || t->error) {
+    } else if (t->is_eof || t->error || t->send_error) {
+        int socket_error = t->error ? t->error : t->send_error;
+
         t->failure = TLS_FAIL_CLOSED;
-        t->reason = t->error ? strerrordesc_np(t->error) : "closed";
+        t->reason = socket_error ? strerrordesc_np(socket_error) : "closed";
     } else {
         t->failure = TLS_FAIL_OTHER;
         t->reason = ERR_reason_error_string(error);
