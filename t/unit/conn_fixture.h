@@ -9,6 +9,7 @@
 #include "t/unit/unit.h"
 #include "common/base/fd.h"
 #include "worker/io/conn.h"
+#include "worker/io/tls.h"
 
 static struct loop loop;
 static struct buf_pool bufs;
@@ -124,11 +125,14 @@ static inline void setup(void)
 
 static inline void teardown(void)
 {
+    struct tls_process *tls = pool.tls;
+
     conn_close(&u.c);
     if (peer >= 0)
         close(peer);
     peer = -1;
     conn_pool_fini(&pool);
+    tls_process_free(&tls);
     ck_assert_uint_eq(pool.used, 0);
     ck_assert_uint_eq(bufs.demand.used, 0);
     ck_assert_uint_eq(bufs.pipes.used, 0);

@@ -16,6 +16,7 @@ static struct up ups[WORKERS];
 static struct backend *backends[WORKERS]; /* a reference each */
 static int listeners[SERVERS];
 static struct addr at[SERVERS];
+static struct tls_back *secured;          /* how the backend is applied; NULL: in the clear */
 static char ini[4096];
 
 struct req {
@@ -84,13 +85,14 @@ static inline void begin_on(struct req *q, unsigned worker)
 {
     unsigned retries = q->r.retries, timeout = q->r.connect_timeout_ms;
     bool can_reuse = q->r.can_reuse, is_said_once = q->r.is_said_once;
+    struct slice alpn = q->r.alpn;
     struct ip client = q->r.client;
 
     memset(q, 0, sizeof *q);
     q->r = (struct up_request){ .ops = &req_ops, .backend = backends[worker],
                                 .connect_timeout_ms = timeout ? timeout : 5000,
                                 .retries = retries, .can_reuse = can_reuse,
-                                .is_said_once = is_said_once, .client = client,
+                                .is_said_once = is_said_once, .alpn = alpn, .client = client,
                                 .local = client };
     up_begin(&q->r);
 }
@@ -111,7 +113,7 @@ static inline const char *get(struct req *q)
 /* The end of one that had a server; the connection is kept if it can be. */
 static inline void finish(struct req *q, bool keeps)
 {
-    struct up_result result = { 200, END_OK, 1000 };
+    struct up_result result = { .status = 200, .why = END_OK, .latency_us = 1000 };
 
     if (q->c && keeps)
         server_keep(q->r.server, q->c);
@@ -149,7 +151,7 @@ static inline void apply_again(void)
     for (unsigned i = 0; i < WORKERS; i++) {
         struct backend *old = backends[i];
 
-        backends[i] = backend_apply(&ups[i], b);
+        backends[i] = backend_apply(&ups[i], b, secured);
         if (old)
             backend_unref(&old);
     }

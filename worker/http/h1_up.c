@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include "common/core/stats.h"
+#include "worker/io/tls.h"
 
 /* A body at least this long that is still to come may travel by splice. */
 #define SPLICE_MIN 65536
@@ -279,6 +280,16 @@ static void on_eof(struct h1_up *u)
     }
 }
 
+static enum end_reason read_failure(struct h1_up *u)
+{
+    if (u->state != UP_HEAD || u->is_byte_seen)
+        return END_SERVER_RESET;
+    if (conn_tls_failure(u->conn) != TLS_FAIL_ALERT)
+        return END_SERVER_CLOSED;
+    u->detail = conn_tls_reason(u->conn);
+    return END_SERVER_ALERT;
+}
+
 static bool may_splice(const struct h1_up *u)
 {
     if (u->in || !u->side.wants_pipe || !u->conn->ops->can_splice)
@@ -383,8 +394,7 @@ static void on_readable(struct conn *c)
         if (n == 0)
             on_eof(u);
         else if (errno != EAGAIN)
-            fail(u, u->state == UP_HEAD && !u->is_byte_seen ? END_SERVER_CLOSED
-                                                            : END_SERVER_RESET);
+            fail(u, read_failure(u));
         break;
     }
     if (u->conn != c)
@@ -448,7 +458,8 @@ static void on_broken(struct conn *c, int error)
     struct h1_up *u = c->owner;
 
     (void)error;
-    c->is_readable = c->is_hup = true;
+    conn_look(c);
+    c->is_hup = true;
     on_readable(c);
     if (u->conn == c && (u->state == UP_HEAD || u->state == UP_TUNNEL))
         fail(u, u->is_byte_seen ? END_SERVER_RESET : END_SERVER_CLOSED);
@@ -594,5 +605,6 @@ void h1_up_init(struct h1_up *u, struct stream *st, struct conn *c, bool is_reus
 bool h1_up_died_idle(const struct h1_up *u)
 {
     return u->is_reused && !u->is_byte_seen &&
-           (u->why == END_SERVER_CLOSED || u->why == END_SERVER_RESET);
+           (u->why == END_SERVER_CLOSED || u->why == END_SERVER_RESET ||
+            u->why == END_SERVER_ALERT);
 }

@@ -33,6 +33,7 @@ struct h1_up {
     struct task gone;        /* tells the stream of a failure noticed within one of its calls */
     struct task resume;      /* goes on after a grant, tells of what was dropped */
     enum end_reason why;     /* of that failure */
+    const char *detail;      /* of it, in TLS's own words; static; NULL: there is no more */
     enum http_method method;
     enum h1_framing framing; /* of the request */
     uint8_t state;           /* enum up_state in h1_up.c */

@@ -75,6 +75,9 @@ struct tls_back;
 struct tls_back *tls_back_new(struct tls_process *p, const struct conf *conf,
                               const struct conf_backend *backend, struct tls_certs *certs,
                               struct report *report);
+/* Connections and sessions made by the one are as good as those made by the other. NULL, TLS off, is
+ * the same as NULL only. */
+bool tls_back_is_same(const struct tls_back *a, const struct tls_back *b);
 struct tls_back *tls_back_ref(struct tls_back *b);
 void tls_back_unref(struct tls_back **b);
 
@@ -137,17 +140,18 @@ enum tls_verify {
 int conn_tls_accept(struct conn *c, SSL_CTX *ctx, struct bufq *first);
 /* The same with a server, after on_connected(c, 0). What is in c->out leaves in the clear first.
  * `name` goes out as SNI unless it is an address, and has to be in the certificate unless the
- * backend does not verify. alpn: the protocol to be spoken, empty: not said. resumption may be
+ * backend does not verify; then it may be "". alpn: the protocol to be spoken, empty: not said. resumption may be
  * NULL; a reference is taken. */
 int conn_tls_connect(struct conn *c, const struct tls_back *back, const char *name,
                      struct slice alpn, struct tls_resumption *resumption);
 /* NULL: in the clear, or no handshake done. Who wants it after the conn's end takes a reference. */
 struct tls_info *conn_tls(const struct conn *c);
 
-/* After on_connected(c, errno) of a conn with TLS, and TLS_FAIL_NONE otherwise. */
+/* After on_connected(c, errno) of a conn with TLS, or when reading has failed since: in TLS 1.3 a
+ * server that refuses our certificate says so only then. TLS_FAIL_NONE otherwise. */
 enum tls_failure conn_tls_failure(const struct conn *c);
 enum tls_verify conn_tls_verify(const struct conn *c);
-/* In words, for the log: "alert received: unknown ca"; until the conn is closed. */
+/* In words, for the log: "sslv3 alert handshake failure"; static. */
 const char *conn_tls_reason(const struct conn *c);
 
 #endif

@@ -78,6 +78,8 @@ static bool expect_name(SSL *ssl, const char *name)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
+    if (!*name)
+        return SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE;
     if (is_address(name))
         return X509_VERIFY_PARAM_set1_ip_asc(param, name);
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
@@ -97,6 +99,17 @@ static bool offer(SSL *ssl, struct slice alpn)
     return SSL_set_alpn_protos(ssl, wire, 1 + (unsigned)alpn.n) == 0;
 }
 
+/* A copy: OpenSSL takes care that a session of TLS 1.3 is used once, which is for clients who do not
+ * want to be recognised, and here would cost all but one of those that connect at a time. */
+static int resume(SSL *ssl, const SSL_SESSION *session)
+{
+    SSL_SESSION *copy = SSL_SESSION_dup(session);
+    int ok = copy ? SSL_set_session(ssl, copy) : 0;
+
+    SSL_SESSION_free(copy);
+    return ok ? 0 : -1;
+}
+
 int tls_back_prepare(const struct tls_back *b, struct tls_conn *t, const char *name,
                      struct slice alpn)
 {
@@ -106,9 +119,7 @@ int tls_back_prepare(const struct tls_back *b, struct tls_conn *t, const char *n
     t->made_for = hash_bytes(made_of, sizeof made_of);
     if (!expect_name(t->ssl, name) || !offer(t->ssl, alpn))
         return -1;
-    if (r && r->session && r->made_for == t->made_for && !SSL_set_session(t->ssl, r->session))
-        return -1;
-    return 0;
+    return r && r->session && r->made_for == t->made_for ? resume(t->ssl, r->session) : 0;
 }
 
 SSL_CTX *tls_back_context(const struct tls_back *b)
@@ -179,6 +190,11 @@ struct tls_back *tls_back_new(struct tls_process *p, const struct conf *conf,
         || !show_certificate(b->ctx, site, cert, report))
         tls_back_unref(&b);
     return b;
+}
+
+bool tls_back_is_same(const struct tls_back *a, const struct tls_back *b)
+{
+    return a && b ? a->settings == b->settings : a == b;
 }
 
 struct tls_back *tls_back_ref(struct tls_back *b)

@@ -35,6 +35,7 @@ struct exchange {
     struct up_request up;
     struct spool *spool;            /* in the arena */
     const char *backend_name, *server_name; /* NULL or in the arena */
+    const char *detail;             /* of `end`, static; NULL: it says all */
     struct flight_record *flight;   /* from the request's head; NULL: none was left */
     uint64_t began_us;              /* of the loop's clock */
     uint64_t sent_us;               /* request handed to the server */

@@ -121,7 +121,7 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
         g->route_names[i] = flight_name(up->flight, conf->routes[i].name);
     }
     for (size_t i = 0; i < conf->nbackends; i++)
-        g->backends[i] = backend_apply(up, &conf->backends[i]);
+        g->backends[i] = backend_apply(up, &conf->backends[i], g->backs[i]);
     return g;
 }
 

@@ -138,7 +138,7 @@ static void client_gone(void *listener)
 /* What a server said before it broke off is still delivered. */
 static void close_client(struct session *s, enum end_reason why)
 {
-    if (why == END_SERVER_RESET && s->client->out.bytes > 0) {
+    if ((why == END_SERVER_RESET || why == END_SERVER_ALERT) && s->client->out.bytes > 0) {
         conn_linger(&s->client, client_gone, s->listener);
         return;
     }
@@ -212,7 +212,9 @@ static void count_in(const struct session *s, const struct flow *f, uint64_t n)
 
 static enum end_reason broken(const struct session *s, const struct conn *c)
 {
-    return c == s->client ? END_CLIENT_RESET : END_SERVER_RESET;
+    if (c == s->client)
+        return END_CLIENT_RESET;
+    return conn_tls_failure(c) == TLS_FAIL_ALERT ? END_SERVER_ALERT : END_SERVER_RESET;
 }
 
 /* Reads as much as the other end may hold. The session may be gone afterwards: false. */

@@ -91,6 +91,7 @@ static void leave_server(struct exchange *x, enum end_reason why)
     struct up_result result = {
         .status = x->response_us == UINT64_MAX ? 0 : x->status,
         .why = why,
+        .detail = x->detail,
         .latency_us = x->proxy->loop.now_us - x->sent_us,
     };
 
@@ -214,6 +215,7 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
 
     h1_up_init(&x->h1_up, &x->stream, c, is_reused, &config, release_conn, x);
     up = x->stream.up = &x->h1_up.side;
+    x->detail = NULL;
     x->connect_us = r->connect_us;
     x->sent_us = x->proxy->loop.now_us;
     exchange_record_sent(x, is_reused);
@@ -249,6 +251,7 @@ static void on_failed(struct up_request *r, enum end_reason why)
     struct exchange *x = CONTAINER(r, struct exchange, up);
 
     x->is_up_open = false;
+    x->detail = r->detail;
     fail(x, why);
 }
 
@@ -275,6 +278,7 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     x->up.connect_timeout_ms = x->route->timeout_connect_ms;
     x->up.retries = x->route->retry_on & CONF_RETRY_CONNECT_FAILURE ? x->route->retries : 0;
     x->up.can_reuse = true;
+    x->up.alpn = SLICE("http/1.1");
     x->up.is_said_once = !method_is_idempotent(h->method) || !x->is_request_done;
     x->up.client = x->forwarded.client;
     if (x->up.backend->send_proxy != CONF_SEND_PROXY_OFF)
@@ -619,6 +623,7 @@ static void on_reset(struct stream *st, struct side *s, enum end_reason why)
         return;
     }
     st->up = NULL;
+    x->detail = x->h1_up.detail;
     if (!retry_on_new(x, why)) {
         if (x->state == X_TUNNELLING)
             exchange_abort(x, why);

@@ -79,8 +79,9 @@ void reply_error(struct exchange *x, enum end_reason why)
     h.status = (uint16_t)status;
     body = arena_printf(&x->stream.arena, "%u %.*s: %s\n", status,
                         SLICE_ARG(status_reason(status)), end_reason_text(why));
-    proxy_status = arena_printf(&x->stream.arena, "rpd; error=%s; details=\"%s\"",
-                                end_reason_proxy_status(why), end_reason_text(why));
+    proxy_status = arena_printf(&x->stream.arena, "rpd; error=%s; details=\"%s%s%s\"",
+                                end_reason_proxy_status(why), end_reason_text(why),
+                                x->detail ? ": " : "", x->detail ? x->detail : "");
     if (!body.p || !proxy_status.p ||
         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"),
                     SLICE("text/plain; charset=utf-8")) ||

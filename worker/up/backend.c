@@ -25,6 +25,8 @@ static void server_free(struct server *s)
     assert(s->refs == 0 && list_empty(&s->idle));
     free(s->name);
     free(s->text);
+    free(s->tls_name);
+    tls_resumption_unref(&s->resumption);
     free(s);
 }
 
@@ -282,23 +284,44 @@ static struct server *server_new(struct backend *b, const struct conf_server *co
     return s;
 }
 
+/* Connections that are idle are closed, those in use not kept. */
+static void server_moved(struct server *s)
+{
+    server_idle_close(s);
+    s->moves++;
+}
+
 static void server_apply(struct server *s, const struct conf_server *conf,
                          const struct conf_backend *backend)
 {
+    bool is_same = s->addr.len == 0 || addr_eq(&s->addr, &conf->addr);
+
     if (balance_has(&s->node))
         balance_remove(heap_of(s), &s->node);
     list_remove(&s->parked);
-    if (s->addr.len != 0 && !addr_eq(&s->addr, &conf->addr)) {
-        server_idle_close(s);
-        s->moves++; /* and connections in use are not kept */
-    }
     free(s->text);
     s->text = xstrdup(conf->text);
     s->addr = conf->addr;
+    if (!server_name_it(s, backend->tls_name) && backend->tls)
+        is_same = false;
+    if (!is_same)
+        server_moved(s);
     s->max_conns = conf->max_conns ? conf->max_conns : backend->max_conns;
     s->is_backup = conf->is_backup;
     s->node.key = 0;
     server_unpark(s);
+}
+
+/* Other TLS than before, or none, or some: connections made by the old rules are not used again. */
+static void apply_tls(struct backend *b, struct tls_back *tls)
+{
+    struct tls_back *old = b->tls;
+
+    if (!tls_back_is_same(old, tls))
+        LIST_EACH(it, &b->servers)
+            server_moved(CONTAINER(it, struct server, link));
+    b->tls = tls ? tls_back_ref(tls) : NULL;
+    tls_back_unref(&old);
 }
 
 /* Every server of conf in its order, known ones kept; those not in conf retired. */
@@ -349,7 +372,7 @@ static struct backend *backend_new(struct up *u, const char *name)
     return b;
 }
 
-struct backend *backend_apply(struct up *u, const struct conf_backend *conf)
+struct backend *backend_apply(struct up *u, const struct conf_backend *conf, struct tls_back *tls)
 {
     struct backend *b = smap_get(&u->backends, slice_str(conf->name));
     bool is_least_conn = conf->balance == CONF_BALANCE_LEAST_CONN;
@@ -378,6 +401,7 @@ struct backend *backend_apply(struct up *u, const struct conf_backend *conf)
         LIST_EACH(it, &b->servers)
             server_idle_close(CONTAINER(it, struct server, link));
     b->send_proxy = conf->send_proxy;
+    apply_tls(b, tls);
     backend_idle_trim(b, b->keepalive);
     (void)stat_is_changed(&b->shared->changes, &b->changes_seen);
     apply_servers(b, conf);
@@ -401,6 +425,7 @@ void backend_unref(struct backend **b)
     balance_fini(&be->backup);
     smap_remove(&be->up->backends, slice_str(be->name));
     list_remove(&be->link);
+    tls_back_unref(&be->tls);
     free(be->name);
     free(be);
 }

@@ -2,7 +2,7 @@
  * connections. They outlive generations: a reload changes them in place (backends_apply), so that
  * idle connections, counts and turns of what did not change stay.
  *
- *   up_request: WAITING (queue) -> CONNECTING -> READY (the user has the conn) -> ended
+ *   up_request: WAITING (queue) -> CONNECTING, TLS and all -> READY (the user has the conn) -> ended
  *
  * Knows nothing of HTTP. Health and admin state are read from shared memory at each pick; weights,
  * when the backend's `changes` there is not what it was at the last. */
@@ -16,6 +16,7 @@
 #include "common/core/flight.h"
 #include "common/core/stats.h"
 #include "worker/io/conn.h"
+#include "worker/io/tls.h"
 #include "worker/up/balance.h"
 
 struct backend;
@@ -27,8 +28,11 @@ struct server {
     struct backend *backend;
     char *name;
     char *text;                  /* its address as configured: `host_header = server` */
+    char *tls_name;              /* who it has to be; "": nobody (not verified) */
+    struct tls_resumption *resumption; /* NULL: none yet */
     struct addr addr;
-    uint32_t moves;              /* changes of addr: conn.epoch of what was connected since */
+    uint32_t moves;              /* changes of where it is, or of how it is spoken to: conn.epoch
+                                  * of what was connected since */
     uint32_t max_conns;          /* 0: any */
     uint32_t refs;               /* the backend's, and one a request */
     uint16_t flight_name;
@@ -66,6 +70,7 @@ struct backend {
     struct list idle;            /* idle_conns of all servers, the oldest first */
     uint32_t idle_count, keepalive, keepalive_timeout_ms;
     enum conf_send_proxy send_proxy;
+    struct tls_back *tls;        /* NULL: in the clear */
     uint32_t refs;               /* generations */
     uint64_t changes_seen;       /* of shared->changes */
     uint16_t flight_name;
@@ -78,8 +83,9 @@ void up_init(struct up *u, struct conn_pool *conns, struct segment *segment, uns
 /* Closes idle connections; no request may be in progress. */
 void up_fini(struct up *u);
 /* Makes or changes the backend of that name; the caller gets a reference. Its objects must be in
- * the segment. Aborts without memory (generation build). */
-struct backend *backend_apply(struct up *u, const struct conf_backend *conf);
+ * the segment. tls is NULL where the backend has none; a reference is taken. Aborts without memory
+ * (generation build). */
+struct backend *backend_apply(struct up *u, const struct conf_backend *conf, struct tls_back *tls);
 /* Gives a reference back; the last one closes what is idle and frees. */
 void backend_unref(struct backend **b);
 /* Closes every idle connection (retiring). */
@@ -95,7 +101,8 @@ struct up_request_ops {
     void (*on_chosen)(struct up_request *r, const struct server *s);
     /* A connection; the request's server is set. May come from within up_begin and up_again. */
     void (*on_ready)(struct up_request *r, struct conn *c, bool is_reused);
-    /* No connection is to be had: NO_SERVER, QUEUE_*, CONNECT_*, EXHAUSTED. Ended already. */
+    /* No connection is to be had: NO_SERVER, QUEUE_*, CONNECT_*, SERVER_TLS, SERVER_ALERT,
+     * SERVER_CERT_*, EXHAUSTED. Ended already. */
     void (*on_failed)(struct up_request *r, enum end_reason why);
 };
 
@@ -109,6 +116,7 @@ struct up_request {
     uint32_t retries;            /* tries left after the first */
     bool can_reuse;              /* HTTP: an idle connection will do */
     bool is_said_once;           /* it could not be said again: only one that lives */
+    struct slice alpn;           /* the protocol to be spoken within TLS; empty: any */
     struct ip client, local;     /* for send_proxy */
     /* set by this module */
     struct server *server;       /* chosen; NULL before and after */
@@ -119,6 +127,7 @@ struct up_request {
     struct list wait;
     struct task fail;            /* goes on after a failure noticed within a call */
     enum end_reason why;
+    const char *detail;          /* of why, in TLS's own words; static; NULL: there is no more */
     uint32_t ntried;
     struct server *tried[UP_TRIED_MAX];
     bool is_begun, is_waiting;
@@ -128,6 +137,7 @@ struct up_request {
 struct up_result {
     unsigned status;
     enum end_reason why;
+    const char *detail;          /* of why, static; NULL: there is no more */
     uint64_t latency_us;
 };
 

@@ -21,6 +21,15 @@ bool server_try_take(struct server *s);
 void backend_wake(struct backend *b, struct server *s);
 void backend_queue_timer(struct timer *t);
 
+/* What its certificate has to name: tls_name or, where that is "", its host. false: that is not
+ * what it was. */
+bool server_name_it(struct server *s, const char *tls_name);
+/* TLS over a connection to it, as the backend's settings say. -1 with errno: nothing happened. */
+int server_secure(struct server *s, struct conn *c, struct slice alpn);
+/* How that went: counted. With the errno that on_connected was told. */
+void server_secured(struct server *s, const struct conn *c);
+enum end_reason server_insecure(struct server *s, const struct conn *c, int error);
+
 /* The connection used last, out of the pool, or NULL. */
 struct conn *server_idle_get(struct server *s, bool must_live);
 void server_idle_close(struct server *s);

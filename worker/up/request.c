@@ -48,7 +48,8 @@ static void fail(struct up_request *r, enum end_reason why)
     loop_soon(loop_of(r), &r->fail);
 }
 
-static void note_error(struct server *s, enum server_error error, enum end_reason why)
+static void note_error(struct server *s, enum server_error error, enum end_reason why,
+                       const char *detail)
 {
     uint64_t now = s->backend->up->loop->now_us;
 
@@ -57,7 +58,8 @@ static void note_error(struct server *s, enum server_error error, enum end_reaso
     if (s->logged_us && now - s->logged_us < LOG_EVERY_US)
         return;
     s->logged_us = now;
-    log_warnx("backend %s: server %s: %s", s->backend->name, s->name, end_reason_text(why));
+    log_warnx("backend %s: server %s: %s%s%s", s->backend->name, s->name, end_reason_text(why),
+              detail ? ": " : "", detail ? detail : "");
 }
 
 static enum server_error error_of(enum end_reason why)
@@ -66,6 +68,12 @@ static enum server_error error_of(enum end_reason why)
         [END_CONNECT_REFUSED] = SERVER_ERROR_REFUSED,
         [END_CONNECT_TIMEOUT] = SERVER_ERROR_CONNECT_TIMEOUT,
         [END_CONNECT_FAILED] = SERVER_ERROR_CONNECT,
+        [END_SERVER_TLS] = SERVER_ERROR_TLS,
+        [END_SERVER_ALERT] = SERVER_ERROR_TLS_REFUSED,
+        [END_SERVER_CERT_EXPIRED] = SERVER_ERROR_CERT_EXPIRED,
+        [END_SERVER_CERT_NAME] = SERVER_ERROR_CERT_NAME,
+        [END_SERVER_CERT_UNTRUSTED] = SERVER_ERROR_CERT_UNTRUSTED,
+        [END_SERVER_CERT_REFUSED] = SERVER_ERROR_CERT_REFUSED,
         [END_SERVER_CLOSED] = SERVER_ERROR_CLOSED,
         [END_SERVER_TRUNCATED] = SERVER_ERROR_TRUNCATED,
         [END_SERVER_RESET] = SERVER_ERROR_RESET,
@@ -78,15 +86,41 @@ static enum server_error error_of(enum end_reason why)
     return map[why];
 }
 
-static void count_failure(struct server *s, enum end_reason why)
+/* There was no connection yet that a request could have been sent on. */
+static bool is_connect_error(enum server_error error)
+{
+    switch (error) {
+    case SERVER_ERROR_REFUSED:
+    case SERVER_ERROR_CONNECT_TIMEOUT:
+    case SERVER_ERROR_CONNECT:
+    case SERVER_ERROR_TLS:
+    case SERVER_ERROR_TLS_REFUSED:
+    case SERVER_ERROR_CERT_EXPIRED:
+    case SERVER_ERROR_CERT_NAME:
+    case SERVER_ERROR_CERT_UNTRUSTED:
+    case SERVER_ERROR_CERT_REFUSED:
+        return true;
+    case SERVER_ERROR_NONE:
+    case SERVER_ERROR_RESPONSE_TIMEOUT:
+    case SERVER_ERROR_CLOSED:
+    case SERVER_ERROR_RESET:
+    case SERVER_ERROR_BAD_RESPONSE:
+    case SERVER_ERROR_UNRESOLVED:
+    case SERVER_ERROR_TRUNCATED:
+        return false;
+    }
+    return false;
+}
+
+static void count_failure(struct server *s, enum end_reason why, const char *detail)
 {
     enum server_error error = error_of(why);
 
     if (error == SERVER_ERROR_NONE)
         return; /* not the server's fault */
     stat_inc(&s->stats->failures);
-    note_error(s, error, why);
-    if (why == END_CONNECT_REFUSED || why == END_CONNECT_FAILED || why == END_CONNECT_TIMEOUT)
+    note_error(s, error, why, detail);
+    if (is_connect_error(error))
         stat_inc(&s->stats->connect_errors);
     if (why == END_CONNECT_TIMEOUT || why == END_SERVER_TIMEOUT || why == END_SERVER_WRITE_TIMEOUT)
         stat_inc(&s->stats->timeouts);
@@ -154,37 +188,75 @@ static enum end_reason connect_reason(int error)
     }
 }
 
+static bool is_ours(enum end_reason why)
+{
+    return why == END_EXHAUSTED || why == END_NO_DESCRIPTORS || why == END_INTERNAL;
+}
+
 static void connect_failed(struct up_request *r, enum end_reason why)
 {
     conn_close(&r->conn);
     /* For want of our own resources another server would not do better. */
-    if (why == END_EXHAUSTED || why == END_NO_DESCRIPTORS || !up_again(r, why, false)) {
-        count_failure(r->server, why);
+    if (is_ours(why) || !up_again(r, why, false)) {
+        count_failure(r->server, why, r->detail);
         leave_server(r);
         fail(r, why);
     }
 }
 
-static void on_connected(struct conn *c, int error)
+/* If it is us who refuse, the alert that tells the server why is given the time to arrive. */
+static void tls_failed(struct up_request *r, int error)
 {
-    struct up_request *r = c->owner;
+    enum tls_failure failure = conn_tls_failure(r->conn);
+    enum end_reason why = server_insecure(r->server, r->conn, error);
 
-    if (error) {
-        connect_failed(r, connect_reason(error));
-        return;
-    }
+    r->detail = conn_tls_reason(r->conn);
+    if (failure != TLS_FAIL_ALERT && failure != TLS_FAIL_CLOSED)
+        conn_linger(&r->conn, NULL, NULL);
+    if (why == END_INTERNAL)
+        log_warnx("backend %s: server %s: client certificate: %s", r->backend->name,
+                  r->server->name, r->detail);
+    connect_failed(r, why);
+}
+
+static void connected(struct up_request *r)
+{
+    struct conn *c = r->conn;
+
+    if (c->tls)
+        server_secured(r->server, c);
     r->connect_us = loop_of(r)->now_us - r->began_us;
-    if (!queue_proxy_header(r, c)) {
-        connect_failed(r, END_EXHAUSTED);
-        return;
-    }
     conn_timer_clear(c);
     ready(r, c, false);
 }
 
+/* Of TCP first and then, where there is TLS, of that. */
+static void on_connected(struct conn *c, int error)
+{
+    struct up_request *r = c->owner;
+
+    if (error && c->tls)
+        tls_failed(r, error);
+    else if (error)
+        connect_failed(r, connect_reason(error));
+    else if (c->tls)
+        connected(r);
+    else if (!queue_proxy_header(r, c) ||
+             (r->backend->tls && server_secure(r->server, c, r->alpn) < 0))
+        connect_failed(r, END_EXHAUSTED);
+    else if (!c->tls)
+        connected(r);
+}
+
 static void on_timer(struct conn *c)
 {
-    connect_failed(c->owner, END_CONNECT_TIMEOUT);
+    struct up_request *r = c->owner;
+
+    if (c->tls) {
+        (void)server_insecure(r->server, c, ETIMEDOUT);
+        r->detail = "within the TLS handshake";
+    }
+    connect_failed(r, END_CONNECT_TIMEOUT);
 }
 
 static void on_broken(struct conn *c, int error)
@@ -230,6 +302,7 @@ static void go(struct up_request *r, struct server *s, bool can_reuse)
 
     r->server = s;
     r->connect_us = 0;
+    r->detail = NULL;
     r->ops->on_chosen(r, s);
     if (can_reuse)
         c = server_idle_get(s, r->is_said_once);
@@ -339,6 +412,7 @@ void up_begin(struct up_request *r)
     r->is_waiting = false;
     r->server = NULL;
     r->conn = NULL;
+    r->detail = NULL;
     r->retried = r->ntried = 0;
     r->connect_us = 0;
     list_init(&r->wait);
@@ -369,7 +443,7 @@ bool up_again(struct up_request *r, enum end_reason why, bool is_free)
     s = backend_pick(r->backend, r->tried, r->ntried, &is_full);
     if (!s)
         return false;
-    count_failure(failed, why);
+    count_failure(failed, why, r->detail);
     r->retries--;
     r->retried++;
     leave_server(r);
@@ -382,7 +456,7 @@ static void count_result(struct server *s, const struct up_result *result)
     struct stats_server *st = s->stats;
 
     stat_inc(&st->requests_total);
-    count_failure(s, result->why);
+    count_failure(s, result->why, result->detail);
     if (result->status == 0)
         return;
     switch (result->status / 100) {
