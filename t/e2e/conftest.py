@@ -13,6 +13,7 @@ for name in ("daemon", "client", "crowd", "origin", "wire", "util"):
 from harness.crowd import Stand  # noqa: E402
 from harness.daemon import Daemon, Site  # noqa: E402
 from harness.origin import Origin  # noqa: E402
+from harness.tls_origin import TlsOrigin  # noqa: E402
 from harness.util import RPCTL, RPD, is_sanitized  # noqa: E402
 
 
@@ -42,8 +43,11 @@ def binaries():
 def _origins():
     made = []
 
-    def make(handler=None, **kw):
-        made.append(Origin(handler, name=kw.pop("name", f"o{len(made)}"), **kw))
+    def make(handler=None, leaf=None, **kw):
+        kind, how = Origin, {}
+        if leaf or "context" in kw:
+            kind, how = TlsOrigin, {"leaf": leaf}
+        made.append(kind(handler=handler, name=kw.pop("name", f"o{len(made)}"), **how, **kw))
         return made[-1]
     yield make
     for one in made:
@@ -71,7 +75,7 @@ def _daemons():
 
 @pytest.fixture
 def origin():
-    """Makes origins: origin(handler=echo, ...) -> Origin."""
+    """Makes origins: origin(handler=echo, ...) -> Origin; with leaf or context a TlsOrigin."""
     yield from _origins()
 
 

@@ -86,9 +86,9 @@ class Origin:
                 self.connections.append(conn)
             threading.Thread(target=self._run, args=(conn,), daemon=True).start()
 
-    def _run(self, conn):
+    def _run(self, conn, handler=None):
         try:
-            self.handler(conn)
+            (handler or self.handler)(conn)
         except (Eof, ConnectionError, TimeoutError, ValueError, OSError):
             pass
         except Exception as error:  # a failure of the test, shown at its end
