@@ -206,8 +206,10 @@ static void check_tcp_route(struct checker *k, const struct conf_section *s,
 {
     size_t nplain = 0;
 
-    for (size_t i = 0; i < r->listener.n; i++)
+    for (size_t i = 0; i < r->listener.n; i++) {
         nplain += !r->listener.v[i]->tls;
+        k->is_routed[r->listener.v[i]->index] = true;
+    }
     if (nplain > 0 && nplain < r->listener.n) {
         conf_section_error(k->b, s, "listener", "listeners with and without tls cannot share a "
                            "route of tcp ones");

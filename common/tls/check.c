@@ -14,6 +14,7 @@
 #include "common/base/mem.h"
 #include "common/tls/chain.h"
 #include "common/tls/ocsp.h"
+#include "common/tls/tickets.h"
 
 #define US_PER_S 1000000u
 #define S_PER_DAY 86400u
@@ -274,6 +275,22 @@ const char *tls_system_ca(void)
     return NULL;
 }
 
+/* ---- ticket keys ---- */
+
+static void check_tickets(struct checker *k)
+{
+    const struct conf_file *file = &k->conf->global.ticket_key_file;
+    struct ticket_keys keys;
+
+    if (!file->content.p)
+        return;
+    if (ticket_keys_parse(&keys, file->content) != 0)
+        report_error_at(k->report, place(&file->origin), "[global] ticket_key_file: '%s' has %zu "
+                        "bytes: it holds keys of 80 or 48 random bytes each, at most %d (openssl "
+                        "rand 80 makes one)", file->path, file->content.n, TICKET_KEYS_MAX);
+    ticket_keys_wipe(&keys);
+}
+
 /* ---- names ---- */
 
 static bool is_named(const struct checker *k, const struct conf_listener *l, struct slice host)
@@ -340,6 +357,7 @@ void tls_check(const struct conf *conf, uint64_t now_us, struct report *report)
         check_certificate(&k, &k.subjects[i]);
     }
     check_cas(&k);
+    check_tickets(&k);
     check_names(&k);
     for (size_t i = 0; i < conf->ncertificates; i++) {
         if (k.subjects[i].chain.leaf)

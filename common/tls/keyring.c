@@ -1,7 +1,7 @@
 /* Keyrings: how private keys get from the process that read them to the one that uses them.
  *
  *   +--------+------+-----+------+----------+-----+
- *   | header | id 0 | ... | id n | DER of 0 | ... |     ids ascend, each with its DER's size
+ *   | header | id 0 | ... | id n | DER of 0 | ... |     ids ascend, each with kind and size
  *   +--------+------+-----+------+----------+-----+
  *
  * Byte order and layout are this machine's: a keyring never leaves it. */
@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include "common/base/fd.h"
@@ -32,8 +33,19 @@ struct keyring_header {
 
 struct keyring_record {
     unsigned char id[TLS_KEY_ID_SIZE];
-    uint64_t size;
+    uint32_t kind; /* index in kinds */
+    uint32_t size;
 };
+
+/* How a key of each kind is written by i2d_PrivateKey. */
+static const struct kind {
+    const char *name, *structure;
+} kinds[] = {
+    { "RSA", "type-specific" },
+    { "EC", "type-specific" },
+    { "ED25519", "PrivateKeyInfo" },
+};
+#define NKINDS (sizeof kinds / sizeof *kinds)
 
 /* ---- PEM ---- */
 
@@ -115,6 +127,16 @@ static size_t sorted_copy(const struct keyring_key *keys, size_t n, struct keyri
     return kept;
 }
 
+/* NKINDS: none. */
+static uint32_t kind_of(const EVP_PKEY *key)
+{
+    uint32_t i = 0;
+
+    while (i < NKINDS && !EVP_PKEY_is_a(key, kinds[i].name))
+        i++;
+    return i;
+}
+
 /* The records, then the keys themselves, each wiped as soon as it is written. */
 static int write_keys(int fd, const struct keyring_key *keys, size_t n)
 {
@@ -122,11 +144,11 @@ static int write_keys(int fd, const struct keyring_key *keys, size_t n)
     int rc = fd_write_all(fd, &h, sizeof h);
 
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        struct keyring_record r = { .size = 0 };
+        struct keyring_record r = { .kind = kind_of(keys[i].key) };
         int size = i2d_PrivateKey(keys[i].key, NULL);
 
         memcpy(r.id, keys[i].id, sizeof r.id);
-        r.size = size > 0 ? (uint64_t)size : 0;
+        r.size = size > 0 ? (uint32_t)size : 0;
         rc = fd_write_all(fd, &r, sizeof r);
     }
     for (size_t i = 0; rc == 0 && i < n; i++) {
@@ -157,6 +179,12 @@ int keyring_write(const struct keyring_key *keys, size_t n)
 
 /* ---- reading ---- */
 
+/* Making a decoder takes longer than all else: one of a kind does for all its keys. */
+struct decoders {
+    OSSL_DECODER_CTX *v[NKINDS];
+    EVP_PKEY *key; /* where they put what they find */
+};
+
 struct reader {
     const unsigned char *at, *end;
 };
@@ -170,36 +198,40 @@ static bool take(struct reader *r, void *to, size_t n)
     return true;
 }
 
-static EVP_PKEY *take_key(struct reader *r, uint64_t size)
+static OSSL_DECODER_CTX *decoder_of(struct decoders *d, uint32_t kind)
 {
-    const unsigned char *end = r->at + size;
-    EVP_PKEY *key;
+    if (!d->v[kind])
+        d->v[kind] = OSSL_DECODER_CTX_new_for_pkey(&d->key, "DER", kinds[kind].structure,
+                                                   kinds[kind].name, EVP_PKEY_KEYPAIR, NULL, NULL);
+    return d->v[kind];
+}
 
-    if (size == 0 || (uint64_t)(r->end - r->at) < size)
+static EVP_PKEY *take_key(struct reader *r, const struct keyring_record *record,
+                          struct decoders *decoders)
+{
+    size_t left = record->size;
+    bool is_good;
+
+    if (record->kind >= NKINDS || left == 0 || (size_t)(r->end - r->at) < left ||
+        !decoder_of(decoders, record->kind))
         return NULL;
-    key = d2i_AutoPrivateKey(NULL, &r->at, (long)size);
+    decoders->key = NULL;
+    is_good = OSSL_DECODER_from_data(decoders->v[record->kind], &r->at, &left) == 1 && left == 0;
     ERR_clear_error();
-    if (key && r->at == end)
-        return key;
-    EVP_PKEY_free(key);
+    if (is_good)
+        return decoders->key;
+    EVP_PKEY_free(decoders->key);
     return NULL;
 }
 
-static bool parse(const unsigned char *bytes, size_t size, struct keyring *ring)
+static bool take_keys(struct reader *records, struct reader *keys, size_t n,
+                      struct keyring *ring, struct decoders *decoders)
 {
-    struct reader records = { bytes, bytes + size }, keys = records;
-    struct keyring_header h;
-
-    if (!take(&records, &h, sizeof h) || h.magic != KEYRING_MAGIC ||
-        h.n > (size - sizeof h) / sizeof(struct keyring_record))
-        return false;
-    keys.at = records.at + h.n * sizeof(struct keyring_record);
-    ring->v = xcalloc(h.n + 1, sizeof *ring->v);
-    for (; ring->n < h.n; ring->n++) {
+    for (; ring->n < n; ring->n++) {
         struct keyring_key *k = &ring->v[ring->n];
         struct keyring_record r;
 
-        if (!take(&records, &r, sizeof r) || !(k->key = take_key(&keys, r.size)))
+        if (!take(records, &r, sizeof r) || !(k->key = take_key(keys, &r, decoders)))
             return false;
         memcpy(k->id, r.id, sizeof k->id);
         if (ring->n > 0 && by_id(k - 1, k) >= 0) {
@@ -207,7 +239,25 @@ static bool parse(const unsigned char *bytes, size_t size, struct keyring *ring)
             return false;
         }
     }
-    return keys.at == keys.end;
+    return keys->at == keys->end;
+}
+
+static bool parse(const unsigned char *bytes, size_t size, struct keyring *ring)
+{
+    struct reader records = { bytes, bytes + size }, keys = records;
+    struct decoders decoders = { .key = NULL };
+    struct keyring_header h;
+    bool is_good;
+
+    if (!take(&records, &h, sizeof h) || h.magic != KEYRING_MAGIC ||
+        h.n > (size - sizeof h) / sizeof(struct keyring_record))
+        return false;
+    keys.at = records.at + h.n * sizeof(struct keyring_record);
+    ring->v = xcalloc(h.n + 1, sizeof *ring->v);
+    is_good = take_keys(&records, &keys, h.n, ring, &decoders);
+    for (size_t i = 0; i < NKINDS; i++)
+        OSSL_DECODER_CTX_free(decoders.v[i]);
+    return is_good;
 }
 
 int keyring_open(int fd, struct keyring *ring)

@@ -10,7 +10,8 @@
 
 static const char *const ini = "[global]\nworkers = 2\n[listener web]\nbind = 127.0.0.1:80\n"
                                "   [::1]:80\n[route a]\nbackend = b\n"
-                               "[backend b]\nserver = one.test:1, two.test:2, three.test:3\n";
+                               "[backend b]\nserver = one.test:1, two.test:2, three.test:3\n"
+                               "[certificate c]\ncert = c.pem\nkey = c.key\n";
 
 static void add_resolved(struct conf_text *text, const char *name, const char *addr)
 {
@@ -22,6 +23,11 @@ static void add_resolved(struct conf_text *text, const char *name, const char *a
         ck_assert_int_eq(addr_parse(slice_str(addr), &r->addr, &none), ADDR_OK);
 }
 
+static void add_file(struct conf_text *text, const char *path, struct slice content)
+{
+    *VEC_PUSH(&text->files) = (struct conf_file_read){ path, content };
+}
+
 static void begin(struct conf_fixture *x)
 {
     fixture_begin(x);
@@ -29,6 +35,9 @@ static void begin(struct conf_fixture *x)
     add_resolved(&x->text, "one.test:1", "192.0.2.1:1");
     add_resolved(&x->text, "two.test:2", "[2001:db8::1]:2");
     add_resolved(&x->text, "three.test:3", NULL);
+    add_file(&x->text, "", SLICE("system"));
+    add_file(&x->text, "c.pem", SLICE("any\0bytes\n"));
+    add_file(&x->text, "empty.pem", SLICE(""));
 }
 
 static void expect_same(const struct conf_text *a, const struct conf_text *b)
@@ -55,6 +64,12 @@ static void expect_same(const struct conf_text *a, const struct conf_text *b)
         ck_assert_uint_eq(a->resolved.v[i].addr.len, b->resolved.v[i].addr.len);
         ck_assert(a->resolved.v[i].addr.len == 0 ||
                   addr_eq(&a->resolved.v[i].addr, &b->resolved.v[i].addr));
+    }
+    ck_assert_uint_eq(a->files.n, b->files.n);
+    for (size_t i = 0; i < a->files.n; i++) {
+        ck_assert_str_eq(a->files.v[i].path, b->files.v[i].path);
+        ck_assert(slice_eq(a->files.v[i].content, b->files.v[i].content));
+        ck_assert_ptr_nonnull(b->files.v[i].content.p);
     }
 }
 
@@ -83,6 +98,9 @@ START_TEST(test_sealed_and_opened)
     ck_assert_str_eq(conf->backends[0].server.v[1].text, "two.test:2");
     ck_assert_str_eq(conf->routes[0].backend->name, "b");
     ck_assert_str_eq(conf->backends[0].origin.file, "f.ini");
+    ck_assert(slice_eq(conf->certificates[0].cert.content, SLICE("any\0bytes\n")));
+    ck_assert_ptr_null(conf->certificates[0].key.content.p);
+    ck_assert(slice_eq(conf->system_ca, SLICE("system")));
     conf_free(&conf);
     fixture_end(&x);
 }

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/core/segment_layout.h"
 #include "common/core/stats.h"
+#include "ctl/expiry.h"
 #include "ctl/grid.h"
 #include "ctl/human.h"
 #include "ctl/model.h"
@@ -267,7 +268,79 @@ START_TEST(test_dead_workers_are_gone)
 }
 END_TEST
 
-/* ---- damage ---- */
+/* ---- certificates ---- */
+
+#define HOUR_US 3600000000ull
+
+static void certify(const char *name, uint64_t not_before, uint64_t not_after)
+{
+    struct stats_certificate_shared *c;
+
+    segment_add(seg, STATS_certificate, name);
+    c = STATS_SHARED(seg, certificate, name);
+    c->not_before = not_before;
+    c->not_after = not_after;
+    snprintf(c->hosts, sizeof c->hosts, "%s.test", name);
+}
+
+static void certify_all(void)
+{
+    uint64_t now = clock_wall_us();
+
+    certify("fine", now - HOUR_US, now + 24 * 15 * HOUR_US);
+    certify("soon", now - HOUR_US, now + 24 * 13 * HOUR_US + HOUR_US / 2);
+    certify("over", now - 9 * HOUR_US, now - 5 * HOUR_US);
+    certify("next", now + 3 * HOUR_US, now + 24 * 90 * HOUR_US);
+    certify("none", 0, 0);
+}
+
+START_TEST(test_certificates_that_expire)
+{
+    struct model *m;
+    struct json j;
+
+    certify_all();
+    m = read_model();
+    expiry_table(&out, m, false);
+    has("\ncertificate  needs attention");
+    has("\nsoon         expires in 13d00h");
+    has("\nover         expired 5h00m ago");
+    has("\nnext         not valid yet, but in 2h59m");
+    has_not("fine");
+    has_not("none");
+    strbuf_clear(&out);
+    json_init(&j, &out);
+    json_object(&j, NULL);
+    expiry_json(&j, m);
+    json_object_end(&j);
+    has("{\"certificates\":{\"fine\":{\"not_before\":");
+    has("\"hosts\":\"soon.test\",\"days_left\":13,\"why\":\"expires in 13d00h\"}");
+    has("\"days_left\":14,\"why\":\"\"}");
+    has("\"days_left\":0,\"why\":\"expired 5h00m ago\"}");
+    strbuf_clear(&out);
+    table_model(&out, m, NULL, schema_kind(&m->schema, "certificates"), true);
+    has("certificates");
+    has("left");
+    has("14d23h");
+    has("\033[1;31m13d00h");
+    has("\033[1;31mexpired");
+    model_free(&m);
+}
+END_TEST
+
+START_TEST(test_no_certificate_expires)
+{
+    struct model *m;
+
+    certify("fine", 1, clock_wall_us() + 24 * 15 * HOUR_US);
+    m = read_model();
+    expiry_table(&out, m, false);
+    ck_assert_uint_eq(out.n, 0);
+    model_free(&m);
+}
+END_TEST
+
+/* ---- schema ---- */
 
 static void patch(const void *bytes, size_t n, off_t at)
 {
@@ -442,6 +515,9 @@ START_TEST(test_human)
     ck_assert_str_eq(human_span(b, 192), "3m12s");
     ck_assert_str_eq(human_span(b, 14700), "4h05m");
     ck_assert_str_eq(human_span(b, 90000), "1d01h");
+    ck_assert_str_eq(human_left(b, 0, 5), "-");
+    ck_assert_str_eq(human_left(b, 5, 5), "expired");
+    ck_assert_str_eq(human_left(b, 197, 5), "3m12s");
 }
 END_TEST
 
@@ -486,7 +562,8 @@ int main(void)
         test_csv, test_prometheus, test_table_shows_rates_between_readings,
         test_a_new_segment_has_no_past, test_dead_workers_are_gone, test_no_segment,
         test_cut_off_anywhere, test_damage_is_survived, test_schema_of_another_rpd,
-        test_schema_that_makes_no_sense, test_human, test_grid, test_spark,
+        test_schema_that_makes_no_sense,
+        test_certificates_that_expire, test_no_certificate_expires, test_human, test_grid, test_spark,
     };
 
     tcase_set_timeout(tcase, UNIT_TIMEOUT_S);

@@ -1,83 +1,20 @@
-/* Certificates made in memory, contexts of ours made of them, and a peer of plain OpenSSL at the
+/* Contexts of ours made of cert_fixture.h's certificates, and a peer of plain OpenSSL at the
  * other end of conn_fixture.h's connection. */
 #ifndef RPD_UNIT_TLS_FIXTURE_H
 #define RPD_UNIT_TLS_FIXTURE_H
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <string.h>
+#include "t/unit/cert_fixture.h"
 #include "t/unit/conn_fixture.h"
 #include "common/tls/keyring.h"
 #include "common/tls/tickets.h"
 #include "worker/io/tls_impl.h"
 
-#define DAY_S (24 * 3600L)
-
 /* ---- certificates ---- */
 
-struct identity {
-    EVP_PKEY *key;
-    X509 *cert;
-    struct slice pem;
-};
-
 static struct identity authority, stranger, ec, rsa, old_ec, client_id, wild;
-
-static inline void add_extension(X509 *x, X509 *issuer, int nid, const char *value)
-{
-    X509V3_CTX ctx;
-    X509_EXTENSION *e;
-
-    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
-    e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    ck_assert_ptr_nonnull(e);
-    ck_assert_int_eq(X509_add_ext(x, e, -1), 1);
-    X509_EXTENSION_free(e);
-}
-
-static inline struct slice pem_of(X509 *x)
-{
-    BIO *b = BIO_new(BIO_s_mem());
-    char *p;
-    long n;
-
-    ck_assert_int_eq(PEM_write_bio_X509(b, x), 1);
-    n = BIO_get_mem_data(b, &p);
-    p = memcpy(malloc((size_t)n + 1), p, (size_t)n);
-    BIO_free(b);
-    return slice_of(p, (size_t)n);
-}
-
-/* kind "EC" or "RSA"; names as in a subjectAltName, NULL: none; issuer NULL: itself, a CA. */
-static inline struct identity identity_make(const char *kind, const char *cn, const char *names,
-                                            const struct identity *issuer, long end_s)
-{
-    static long serial = 1;
-    struct identity id;
-    X509_NAME *name;
-
-    id.key = strcmp(kind, "EC") == 0 ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
-    id.cert = X509_new();
-    ck_assert(id.key && id.cert);
-    X509_set_version(id.cert, X509_VERSION_3);
-    ASN1_INTEGER_set(X509_get_serialNumber(id.cert), serial++);
-    X509_gmtime_adj(X509_getm_notBefore(id.cert), -10 * DAY_S);
-    X509_gmtime_adj(X509_getm_notAfter(id.cert), end_s);
-    X509_set_pubkey(id.cert, id.key);
-    name = X509_get_subject_name(id.cert);
-    X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"rpd", -1, -1, 0);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
-    X509_set_issuer_name(id.cert, issuer ? X509_get_subject_name(issuer->cert) : name);
-    add_extension(id.cert, issuer ? issuer->cert : id.cert, NID_basic_constraints,
-                  issuer ? "CA:FALSE" : "critical,CA:TRUE");
-    if (names)
-        add_extension(id.cert, id.cert, NID_subject_alt_name, names);
-    ck_assert_int_gt(X509_sign(id.cert, issuer ? issuer->key : id.key, EVP_sha256()), 0);
-    id.pem = pem_of(id.cert);
-    return id;
-}
 
 static inline void identities_make(void)
 {
@@ -89,13 +26,6 @@ static inline void identities_make(void)
                          90 * DAY_S);
     old_ec = identity_make("EC", "a.example", "DNS:a.example", &authority, -DAY_S);
     client_id = identity_make("EC", "someone", NULL, &authority, 90 * DAY_S);
-}
-
-static inline void identity_free(struct identity *id)
-{
-    EVP_PKEY_free(id->key);
-    X509_free(id->cert);
-    free((char *)(uintptr_t)id->pem.p);
 }
 
 static inline void identities_free(void)
