@@ -1,5 +1,5 @@
-/* user and group of [global] against the user database. Called at start and by `rpd -t`; changes
- * no process's identity: workers do that themselves. */
+/* user, group and keys_user of [global] against the user database. Called at start and by `rpd -t`;
+ * changes no process's identity: workers do that themselves. */
 #include "master/identity.h"
 
 #include <grp.h>
@@ -11,29 +11,30 @@
 
 #define FALLBACK_USER "nobody"
 
-static void missing(struct report *report, const struct conf_entry *e)
+static void missing(struct report *report, const struct conf_entry *e, const char *what)
 {
     report_error(report, "%s:%u: [global] %s: there is no %s '%s'%s", e->file, e->line, e->key,
-                 e->key, e->value, e->chain);
+                 what, e->value, e->chain);
 }
 
-static const struct passwd *find_user(const char *name, const struct conf_entry *said,
-                                      struct report *report)
+/* `key`: of the setting, with the value `name`; `who`: what process it is for. */
+static const struct passwd *find_user(const char *key, const char *name, const char *who,
+                                      const struct conf_entry *said, struct report *report)
 {
     const struct passwd *user = getpwnam(name);
 
     if (user)
         return user;
     if (said) {
-        missing(report, said);
+        missing(report, said, "user");
         return NULL;
     }
     user = getpwnam(FALLBACK_USER);
     if (user)
-        report_warning(report, "[global] user: there is no user '%s': workers become '%s'", name,
+        report_warning(report, "[global] %s: there is no user '%s': %s '%s'", key, name, who,
                        FALLBACK_USER);
     else
-        report_error(report, "[global] user: there is neither a user '%s' nor '%s'", name,
+        report_error(report, "[global] %s: there is neither a user '%s' nor '%s'", key, name,
                      FALLBACK_USER);
     return user;
 }
@@ -48,7 +49,7 @@ static char *find_group(const char *name, bool is_fallback, gid_t own,
     if (group)
         return xstrdup(name);
     if (said) {
-        missing(report, said);
+        missing(report, said, "group");
         return NULL;
     }
     group = getgrgid(own);
@@ -57,35 +58,70 @@ static char *find_group(const char *name, bool is_fallback, gid_t own,
     return group ? xstrdup(group->gr_name) : NULL;
 }
 
-void identity_choose(struct identity *id, const struct conf_text *text, const struct conf *conf,
-                     struct report *report)
+static void choose_workers(struct identity *id, const struct conf_text *text,
+                           const struct conf *conf, struct report *report)
 {
     const struct conf_entry *user_said = config_global_entry(text, "user");
-    const struct conf_entry *group_said = config_global_entry(text, "group");
-    const struct conf_entry *said = user_said ? user_said : group_said;
-    const struct passwd *user;
+    const struct passwd *user = find_user("user", conf->global.user, "workers become", user_said,
+                                          report);
     bool is_fallback;
     gid_t own;
 
-    *id = (struct identity){ NULL, NULL };
-    if (geteuid() != 0) {
-        if (said)
-            report_warning(report, "%s:%u: [global] %s: ignored, this is no start as root",
-                           said->file, said->line, said->key);
-        return;
-    }
-    user = find_user(conf->global.user, user_said, report);
     if (!user)
         return;
     is_fallback = !slice_eq(slice_str(user->pw_name), slice_str(conf->global.user));
     own = user->pw_gid;
     id->user = xstrdup(user->pw_name);
-    id->group = find_group(conf->global.group, is_fallback, own, group_said, report);
+    id->group = find_group(conf->global.group, is_fallback, own,
+                           config_global_entry(text, "group"), report);
+}
+
+/* A later configuration may have certificates where this one has none: of a default that does not
+ * matter nothing is said. */
+static void choose_keys(struct identity *id, const struct conf_text *text,
+                        const struct conf *conf, struct report *report)
+{
+    const struct conf_entry *said = config_global_entry(text, "keys_user");
+    bool is_used = conf->ncertificates > 0 && conf->global.key_process;
+    const struct passwd *user;
+    struct report unsaid;
+
+    report_init(&unsaid);
+    user = find_user("keys_user", conf->global.keys_user, "the keys process becomes", said,
+                     said || is_used ? report : &unsaid);
+    if (user)
+        id->keys_user = xstrdup(user->pw_name);
+    report_fini(&unsaid);
+}
+
+static void ignore(const struct conf_text *text, struct report *report)
+{
+    static const char *const keys[] = { "user", "group", "keys_user" };
+    const struct conf_entry *said = NULL;
+
+    for (size_t i = 0; !said && i < sizeof keys / sizeof *keys; i++)
+        said = config_global_entry(text, keys[i]);
+    if (said)
+        report_warning(report, "%s:%u: [global] %s: ignored, this is no start as root", said->file,
+                       said->line, said->key);
+}
+
+void identity_choose(struct identity *id, const struct conf_text *text, const struct conf *conf,
+                     struct report *report)
+{
+    *id = (struct identity){ NULL, NULL, NULL };
+    if (geteuid() != 0) {
+        ignore(text, report);
+        return;
+    }
+    choose_workers(id, text, conf, report);
+    choose_keys(id, text, conf, report);
 }
 
 void identity_fini(struct identity *id)
 {
     free(id->user);
     free(id->group);
-    *id = (struct identity){ NULL, NULL };
+    free(id->keys_user);
+    *id = (struct identity){ NULL, NULL, NULL };
 }

@@ -1,4 +1,4 @@
-/* Whom workers become after a start as root. */
+/* Whom workers and `rpd: keys` become after a start as root. */
 #ifndef RPD_MASTER_IDENTITY_H
 #define RPD_MASTER_IDENTITY_H
 
@@ -6,6 +6,7 @@
 
 struct identity {
     char *user, *group; /* NULL: workers stay what the master is */
+    char *keys_user;    /* the same for `rpd: keys`, with that user's own group */
 };
 
 /* Asks the user database (blocks); findings go to the report. A user that the configuration names

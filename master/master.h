@@ -12,6 +12,7 @@
 #include "master/daemon.h"
 #include "master/events.h"
 #include "master/install.h"
+#include "master/keys.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/origin.h"
@@ -48,6 +49,7 @@ struct master {
     char *run_dir;
     struct kept kept;
     char *user, *group;     /* that workers become; NULL: they stay what the master is */
+    char *keys_user;        /* the same for `rpd: keys` */
 
     struct daemon daemon;
     struct deadline start_deadline;
@@ -60,6 +62,7 @@ struct master {
     struct listen_table listen;
     unsigned nworkers;              /* that should run: indices below */
     struct worker workers[STATS_WORKERS_MAX];
+    struct keys_process keys;
     struct reader reader;
     struct reload reload;
     struct apply apply;

@@ -166,6 +166,12 @@ void reload_worker_failed(struct master *m, const struct worker *w, struct slice
     apply_worker_failed(m, w->index, why);
 }
 
+void reload_warn(struct master *m, const char *text)
+{
+    if (m->reload.phase == RELOAD_APPLYING)
+        strbuf_printf(&m->reload.answer, "warning: %s\n", text);
+}
+
 static void wait_for_workers(struct master *m, enum reload_kind kind)
 {
     struct reload *r = &m->reload;

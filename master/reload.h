@@ -61,6 +61,8 @@ void reload_reader_gone(struct master *m);
 /* A worker has taken a generation, or has ended; has refused it. */
 void reload_progress(struct master *m);
 void reload_worker_failed(struct master *m, const struct worker *w, struct slice why);
+/* Something is not as it should be with what is being put in force. */
+void reload_warn(struct master *m, const char *text);
 
 /* ---- for apply.c ---- */
 

@@ -47,7 +47,7 @@ static struct conf *load(const char *file, struct conf_text *text, int *keyring,
 {
     struct conf *conf = config_load(file, text, keyring, report);
 
-    *id = (struct identity){ NULL, NULL };
+    *id = (struct identity){ NULL, NULL, NULL };
     if (conf)
         identity_choose(id, text, conf, report);
     if (report->errors > 0)
@@ -82,6 +82,7 @@ static void keep_identity(struct master *m, const struct identity *id)
 {
     m->user = id->user;
     m->group = id->group;
+    m->keys_user = id->keys_user;
 }
 
 /* The process was given back: what was in force before is again, whatever the files say now. */
@@ -186,6 +187,7 @@ void master_sign_segment(struct master *m)
     if (stat_get(&m->stats->started) == 0)
         stat_set(&m->stats->started, clock_wall_us());
     stat_set(&m->stats->pid, (uint64_t)m->pid);
+    stat_set(&m->stats->keys_pid, 0);
 }
 
 static void on_timeout(struct deadline *d)
@@ -209,6 +211,7 @@ static void init(struct master *m, const char *file, bool is_background)
     logs_init(&m->logs);
     rotation_init(&m->rotation);
     listen_init(&m->listen);
+    keys_init(m);
     reader_init(m);
     reload_init(m);
     control_init(&m->control);
@@ -439,6 +442,7 @@ static void finish(struct master *m)
     free(m->run_dir);
     free(m->user);
     free(m->group);
+    free(m->keys_user);
 }
 
 static void run(struct master *m)

@@ -46,7 +46,7 @@ bool supervise_is_settled(const struct master *m)
         if (w->phase != PHASE_SERVING || w->acknowledged < apply_generation(m, i)->number)
             return false;
     }
-    return true;
+    return keys_is_settled(m);
 }
 
 uint64_t supervise_acknowledged(const struct master *m)
@@ -126,6 +126,7 @@ void supervise_settle(struct master *m)
     for (unsigned i = 0; i < m->nworkers; i++)
         if (m->workers[i].phase == PHASE_NONE) /* nobody need take its sockets meanwhile */
             listen_worker(&m->listen, i, LISTEN_STARTING);
+    keys_settle(m); /* first, for the workers' generation may need it */
     /* A worker that cannot be started at all ends the start. */
     for (unsigned i = 0; i < STATS_WORKERS_MAX && m->phase != MASTER_STOPPING; i++)
         settle_one(&m->workers[i]);
@@ -250,7 +251,7 @@ void supervise_reap(struct master *m)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (reader_exited(m, pid, status) || upgrade_exited(m, pid, status)
-            || retiree_exited(m, pid, status))
+            || retiree_exited(m, pid, status) || keys_exited(m, pid, status))
             continue;
         for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
             if (m->workers[i].pid == pid) {

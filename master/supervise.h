@@ -19,7 +19,8 @@ void supervise_ready(struct worker *w, uint64_t generation);
 void supervise_failed(struct worker *w, uint64_t generation, struct slice why);
 /* The back-off of a crashed worker has passed. */
 void supervise_start_due(struct deadline *d);
-/* Whether every worker that should run is at the generation in force. */
+/* Whether every worker that should run is at the generation in force, and `rpd: keys` has its
+ * keys. */
 bool supervise_is_settled(const struct master *m);
 /* The oldest generation that a worker in service is at. */
 uint64_t supervise_acknowledged(const struct master *m);

@@ -113,7 +113,7 @@ int worker_spawn(struct worker *w)
     fd_close(&pair[1]);
     w->pid = pid;
     w->phase = PHASE_STARTING;
-    w->sent = w->acknowledged = 0;
+    w->sent = w->acknowledged = w->keys_process = 0;
     w->is_retire_due = w->is_stop_due = w->is_killed = w->has_refused = false;
     listen_worker(&m->listen, w->index, LISTEN_STARTING);
     give_heir_socket(w);
@@ -124,7 +124,8 @@ int worker_spawn(struct worker *w)
 
 /* ---- what it is told ---- */
 
-enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_LISTEN, DUE_UNLISTEN, DUE_GENERATION, DUE_LOGS };
+enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_KEYS, DUE_LISTEN, DUE_UNLISTEN, DUE_GENERATION,
+           DUE_LOGS };
 
 static void generation_message(const struct worker *w, struct ipc_msg *msg)
 {
@@ -140,11 +141,33 @@ static void generation_message(const struct worker *w, struct ipc_msg *msg)
     msg->fds[msg->nfds++] = keyring;
 }
 
-/* The next message the worker should get. */
-static enum due next_due(const struct worker *w, struct ipc_msg *msg)
+/* The next message that a worker should get which is to serve. */
+static enum due next_of_service(const struct worker *w, struct ipc_msg *msg)
 {
     const struct master *m = w->master;
-    uint64_t number = apply_generation(m, w->index)->number;
+
+    /* In a trial nobody is served. */
+    if (m->takeover.kind != TAKEOVER_TRIAL
+        && listen_batch(&m->listen, w->index, m->nworkers, msg))
+        return DUE_LISTEN;
+    if (listen_surplus(&m->listen, w->index, m->nworkers, msg))
+        return DUE_UNLISTEN;
+    if (w->sent < apply_generation(m, w->index)->number) {
+        generation_message(w, msg);
+        return DUE_GENERATION;
+    }
+    if (w->logs_sent < m->logs_number) {
+        msg->type = IPC_LOGS;
+        logs_message(apply_logs(m, w->index), apply_generation(m, w->index)->bundle, msg);
+        return DUE_LOGS;
+    }
+    return DUE_NOTHING;
+}
+
+/* The next message the worker should get. */
+static enum due next_due(struct worker *w, struct ipc_msg *msg)
+{
+    const struct master *m = w->master;
 
     if (w->is_stop_due) {
         msg->type = IPC_STOP;
@@ -156,24 +179,15 @@ static enum due next_due(const struct worker *w, struct ipc_msg *msg)
         msg->number = m->generation.conf->global.shutdown_timeout_ms;
         return DUE_RETIRE;
     }
-    if (w->phase == PHASE_LEAVING)
+    switch (keys_prepare(w, msg)) {
+    case KEYS_CHANNEL:
+        return DUE_KEYS;
+    case KEYS_LATER:
         return DUE_NOTHING;
-    /* In a trial nobody is served. */
-    if (m->takeover.kind != TAKEOVER_TRIAL
-        && listen_batch(&m->listen, w->index, m->nworkers, msg))
-        return DUE_LISTEN;
-    if (listen_surplus(&m->listen, w->index, m->nworkers, msg))
-        return DUE_UNLISTEN;
-    if (w->sent < number) {
-        generation_message(w, msg);
-        return DUE_GENERATION;
+    case KEYS_NOTHING:
+        break;
     }
-    if (w->logs_sent < m->logs_number) {
-        msg->type = IPC_LOGS;
-        logs_message(apply_logs(m, w->index), apply_generation(m, w->index)->bundle, msg);
-        return DUE_LOGS;
-    }
-    return DUE_NOTHING;
+    return w->phase == PHASE_LEAVING ? DUE_NOTHING : next_of_service(w, msg);
 }
 
 static void sent(struct worker *w, enum due due, const struct ipc_msg *msg)
@@ -187,6 +201,9 @@ static void sent(struct worker *w, enum due due, const struct ipc_msg *msg)
     case DUE_RETIRE:
         w->is_retire_due = false;
         listen_worker_gone(&m->listen, w->index);
+        break;
+    case DUE_KEYS:
+        keys_sent(w);
         break;
     case DUE_LISTEN:
     case DUE_UNLISTEN:
@@ -205,6 +222,18 @@ static void sent(struct worker *w, enum due due, const struct ipc_msg *msg)
     }
 }
 
+/* 0, or -1 with errno. */
+static int send_due(struct worker *w, enum due due, struct ipc_msg *msg)
+{
+    int r = ipc_send(w->channel.fd, msg);
+
+    if (due == DUE_KEYS)
+        fd_close(&msg->fds[0]); /* it was made for this message */
+    if (r == 0)
+        sent(w, due, msg);
+    return r;
+}
+
 void worker_sync(struct worker *w)
 {
     struct events *ev = &w->master->events;
@@ -218,9 +247,8 @@ void worker_sync(struct worker *w)
             event_want(ev, &w->channel, EPOLLIN);
             return;
         }
-        if (ipc_send(w->channel.fd, &msg) != 0)
+        if (send_due(w, due, &msg) != 0)
             break;
-        sent(w, due, &msg);
     }
     if (w->channel.fd < 0 || errno == EPIPE || errno == ECONNRESET)
         return; /* dead: SIGCHLD is on its way */

@@ -385,6 +385,14 @@ static void on_tickets(struct worker *w, struct ipc_msg *msg)
     msg->fds[0] = -1;
 }
 
+static void on_keys(struct worker *w, struct ipc_msg *msg)
+{
+    if (msg->nfds != 1)
+        return;
+    keys_use_channel(w->keys.keys, msg->fds[0]);
+    msg->fds[0] = -1;
+}
+
 static void on_message(struct worker *w, struct ipc_msg *msg)
 {
     switch ((enum ipc_type)msg->type) {
@@ -416,8 +424,10 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
     case IPC_FAILED:
     case IPC_CONFIG:
     case IPC_ORPHAN:
-    case IPC_KEYS:
     case IPC_KEYS_ALLOW:
+        break;
+    case IPC_KEYS:
+        on_keys(w, msg);
         break;
     case IPC_TICKETS:
         on_tickets(w, msg);
@@ -452,6 +462,7 @@ static void on_tick(struct timer *t)
                  (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec));
     proxy_tick(&w->proxy);
     up_tick(&w->proxy.up);
+    keys_tick(w->keys.keys);
     recorder_tick(&w->proxy);
     timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
 }
@@ -513,7 +524,8 @@ static int worker_init(struct worker *w, const struct role_args *args)
     buf_pool_init(&p->bufs, BUFS_KEPT, 0, 1024);
     p->bufs.gauge = &p->stats->buffers;
     conn_pool_init(&p->conns, &p->loop, &p->bufs);
-    w->tls = tls_process_new(&p->conns, NULL);
+    w->keys = (struct tls_keys){ keys_new(&p->loop, p->stats), keys_handshake, keys_key };
+    w->tls = tls_process_new(&p->conns, &w->keys);
     arena_pool_init(&p->arenas, BLOCKS_KEPT, 0);
     h1_down_pool_init(&p->h1_downs);
     accept_gate_init(&p->gate, &p->loop, 0);
@@ -548,6 +560,7 @@ static void worker_fini(struct worker *w)
     access_log_fini(&p->log);
     up_fini(&p->up);
     tls_process_free(&w->tls);
+    keys_free(&w->keys.keys);
     recorder_fini(p);
     h1_down_pool_fini(&p->h1_downs);
     arena_pool_fini(&p->arenas);

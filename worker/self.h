@@ -3,6 +3,7 @@
 #define RPD_WORKER_SELF_H
 
 #include "common/core/ipc.h"
+#include "worker/io/keys.h"
 #include "worker/proxy/proxy.h"
 
 /* A listening socket; it has an acceptor while some listener binds its address. */
@@ -23,6 +24,7 @@ struct worker {
     struct watch heir;       /* of the master to come, while there is none */
     int heir_fd;             /* -1: none to be had */
     bool is_heir_watched;
+    struct tls_keys keys;    /* private keys that are elsewhere */
     struct tls_process *tls;
     int bundle;              /* of the generation in force, for that one */
     int keyring;             /* the same, with key_process = off; -1: none */
