@@ -329,7 +329,7 @@ def test_a_kept_connection_that_died_is_replaced(rpd, origin, pki):
         d = rpd(plain(o, backend=tls(pki)), workers=1)
         for _ in range(5):
             assert d.ask("/bytes/30").body == pattern(30)
-        assert d.route_count(field="status_2xx") == 5
+        d.wait_stats(lambda s: s["routes"]["all"]["status_2xx"] == 5)
 
 
 def test_a_session_the_server_forgot_costs_nothing_but_time(rpd, origin, pki):
