@@ -6,8 +6,8 @@
 #include "common/base/json.h"
 #include "ctl/model.h"
 
-/* Those that are expired, will be within 14 days, or are not valid yet, behind an empty line; nothing
- * when there are none. */
+/* Those that are expired, will be within 14 days, or are not valid yet, behind an empty line;
+ * nothing when there are none. */
 void expiry_table(struct strbuf *out, const struct model *m, bool is_colour);
 /* All of them, as a member of the object that is open. */
 void expiry_json(struct json *j, const struct model *m);

@@ -1,6 +1,6 @@
 /* Objects in the segment. Owns nothing. Called by install.c before a generation is handed to
- * workers; writes a server's address, with admin.c its weight and admin state, and all that is known
- * of a certificate. */
+ * workers; writes a server's address, with admin.c its weight and admin state, and all that is
+ * known of a certificate. */
 #include "master/objects.h"
 
 #include <errno.h>

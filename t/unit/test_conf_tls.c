@@ -132,7 +132,8 @@ START_TEST(test_bad_values)
                                          "of 1.2, 1.3 (did you mean '1.2'?)" },
         { WEB "client_verify = on\n", "f.ini:10: [listener web] client_verify: 'on' is none of "
                                       "off, optional, required" },
-        { "[certificate c]\nkey = c.key\n", "f.ini:1: [certificate c]: has no cert, and needs one" },
+        { "[certificate c]\nkey = c.key\n", "f.ini:1: [certificate c]: has no cert, and needs "
+                                            "one" },
         { "[certificate c]\ncert = c.pem\nkey =\n", "f.ini:1: [certificate c]: has no key, and "
                                                     "needs one" },
         { CERT "[backend a]\nserver = 127.0.0.1:1\ntls = on\ntls_name = a b\n",
@@ -378,9 +379,9 @@ START_TEST(test_files_that_cannot_be_read)
     FIXTURE_EXPECT(&x, "f.ini:11: [listener web] client_ca: cannot read 'ca.pem': No such file or "
                        "directory");
     FIXTURE_EXPECT(&x, "f.ini:19: [backend d] tls_ca: cannot read '.': Is a directory");
-    FIXTURE_EXPECT(&x, "f.ini:13: [backend b] tls_ca: none is set, and the system's CA certificates "
-                       "cannot be read (nowhere.pem: No such file or directory): set it, or "
-                       "tls_verify = off");
+    FIXTURE_EXPECT(&x, "f.ini:13: [backend b] tls_ca: none is set, and the system's CA "
+                       "certificates cannot be read (nowhere.pem: No such file or directory): set "
+                       "it, or tls_verify = off");
     ck_assert_uint_eq(x.report.errors, 4);
     fixture_end(&x);
 }

@@ -563,7 +563,8 @@ int main(void)
         test_a_new_segment_has_no_past, test_dead_workers_are_gone, test_no_segment,
         test_cut_off_anywhere, test_damage_is_survived, test_schema_of_another_rpd,
         test_schema_that_makes_no_sense,
-        test_certificates_that_expire, test_no_certificate_expires, test_human, test_grid, test_spark,
+        test_certificates_that_expire, test_no_certificate_expires, test_human, test_grid,
+        test_spark,
     };
 
     tcase_set_timeout(tcase, UNIT_TIMEOUT_S);
