@@ -76,8 +76,8 @@ static void choose_workers(struct identity *id, const struct conf_text *text,
                            config_global_entry(text, "group"), report);
 }
 
-/* A later configuration may have certificates where this one has none: of a default that does not
- * matter nothing is said. */
+/* A later configuration may have certificates where this one has none: a name that is not there is
+ * no error before, and of a default nothing is said. */
 static void choose_keys(struct identity *id, const struct conf_text *text,
                         const struct conf *conf, struct report *report)
 {
@@ -87,8 +87,8 @@ static void choose_keys(struct identity *id, const struct conf_text *text,
     struct report unsaid;
 
     report_init(&unsaid);
-    user = find_user("keys_user", conf->global.keys_user, "the keys process becomes", said,
-                     said || is_used ? report : &unsaid);
+    user = find_user("keys_user", conf->global.keys_user, "the keys process becomes",
+                     is_used ? said : NULL, said || is_used ? report : &unsaid);
     if (user)
         id->keys_user = xstrdup(user->pw_name);
     report_fini(&unsaid);

@@ -153,6 +153,10 @@ class Authority:
         """An authority below this one: what it issues has its certificate in the chain."""
         return Authority(self.folder, name, parent=self, **more)
 
+    def revoke(self, leaf):
+        """OCSP responses made from now on say so."""
+        openssl("ca", "-config", self.folder / "openssl.cnf", "-revoke", leaf.cert)
+
     def issue(self, *names, kind="ec", days=90, starts=0, common_name=None, label=None,
               extensions=LEAF, key=None, **options):
         """A certificate for names or addresses; none: a name-less one, unless common_name."""
