@@ -49,7 +49,6 @@ static struct world {
     struct conf_certificate certificates[WORLD_CERTS];
     const struct conf_certificate *list[WORLD_CERTS];
     struct keyring_key keys[WORLD_CERTS];
-    struct keyring ring;
     struct report report;
     struct tls_certs *certs;
     struct tls_front *front;
@@ -68,14 +67,18 @@ static inline void world_certificate(const struct identity *id)
     w.list[i] = &w.certificates[i];
     w.keys[i].key = id->key;
     tls_key_id(id->cert, w.keys[i].id);
-    w.listener.certificate.n = w.ring.n = i + 1;
+    w.listener.certificate.n = i + 1;
 }
 
 /* Between world_init and this the configuration may be changed. */
 static inline void world_build(void)
 {
+    int ring = keyring_write(w.keys, w.conf.ncertificates);
+
+    ck_assert_int_ge(ring, 0);
     report_init(&w.report);
-    w.certs = tls_certs_new(w.process, &w.conf, &w.ring, &w.report);
+    w.certs = tls_certs_new(w.process, &w.conf, ring, &w.report);
+    close(ring);
     ck_assert_msg(w.certs != NULL, "%s", w.report.text.s);
     w.front = tls_front_new(w.process, &w.conf, &w.listener, w.certs, &w.report);
     ck_assert_msg(w.front != NULL, "%s", w.report.text.s);
@@ -94,7 +97,6 @@ static inline void world_init(void)
     w.conf.certificates = w.certificates;
     w.listener.name = "web";
     w.listener.certificate.v = w.list;
-    w.ring.v = w.keys;
     w.conf.global.ticket_key_file.path = "";
     w.listener.client_ca.path = "";
     w.backend.name = "pool";
@@ -106,7 +108,7 @@ static inline void world_fini(void)
 {
     tls_front_free(&w.front);
     tls_back_unref(&w.back);
-    tls_certs_free(&w.certs);
+    tls_certs_unref(&w.certs);
     tickets_free(&w.tickets);
     report_fini(&w.report);
 }

@@ -219,8 +219,6 @@ static void connected(struct conn *c, int error)
     c->user->on_connected(c, error);
 }
 
-#define READABLE (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
-
 /* Whether the events have more to say. */
 static bool connect_step(struct conn *c, uint32_t events)
 {

@@ -380,7 +380,8 @@ static int tls_flush(struct conn *c)
 /* close_notify: says that nothing is missing. */
 static void say_goodbye(struct tls_conn *t)
 {
-    if (!t->info || t->error || t->send_error || t->is_mute || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
+    if (!t->info || t->error || t->send_error || t->is_mute
+        || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
         return;
     t->is_direct = true;
     if (SSL_shutdown(t->ssl) < 0)

@@ -3,7 +3,7 @@
  * configuration in memory; no file is opened here.
  *
  *   tls_process   of the worker's life     ticket keys, buffers that all its conns share
- *   tls_certs     of a generation          certificates and their keys, parsed once
+ *   tls_certs     of a generation          certificates and their keys
  *   tls_front     of a listener in it      its contexts, by SNI
  *   tls_back      of a backend in it       its context; counted
  *   tls_info      of a connection          what its handshake came to; counted
@@ -19,7 +19,6 @@
 
 struct keys;
 struct key_wait;
-struct keyring;
 
 /* ---- the worker's ---- */
 
@@ -49,16 +48,15 @@ int tls_process_tickets_fd(const struct tls_process *p);
 
 struct tls_certs;
 
-/* Parses every certificate that the configuration has. Keys come from the ring or, where that is
- * NULL, from `rpd: keys`. The configuration must outlive it. NULL: the report says why. */
-struct tls_certs *tls_certs_new(struct tls_process *p, const struct conf *conf,
-                                const struct keyring *ring, struct report *report);
-/* Contexts made from it stay good. */
-void tls_certs_free(struct tls_certs **c);
+/* Every certificate that the configuration has. Keys come from the keyring's descriptor, which
+ * stays the caller's, or with -1 from `rpd: keys`. One reference. NULL: the report says why. */
+struct tls_certs *tls_certs_new(struct tls_process *p, const struct conf *conf, int keyring,
+                                struct report *report);
+void tls_certs_unref(struct tls_certs **c);
 
 struct tls_front;
 
-/* For a listener with tls = on. NULL: the report says why. */
+/* For a listener with tls = on. The configuration must outlive it. NULL: the report says why. */
 struct tls_front *tls_front_new(struct tls_process *p, const struct conf *conf,
                                 const struct conf_listener *listener, struct tls_certs *certs,
                                 struct report *report);
@@ -66,8 +64,8 @@ struct tls_front *tls_front_new(struct tls_process *p, const struct conf *conf,
 void tls_front_free(struct tls_front **f);
 /* Which context serves the name (lower case, no trailing dot; empty: none was sent): exactly that
  * name's, then its wildcard's, else the listener's first certificate's, and is_known is false.
- * NULL: the listener has no certificate. */
-SSL_CTX *tls_front_find(const struct tls_front *f, struct slice sni, bool *is_known);
+ * It is the front's. NULL: the listener has no certificate, or memory is exhausted. */
+SSL_CTX *tls_front_find(struct tls_front *f, struct slice sni, bool *is_known);
 
 struct tls_back;
 
@@ -75,8 +73,8 @@ struct tls_back;
 struct tls_back *tls_back_new(struct tls_process *p, const struct conf *conf,
                               const struct conf_backend *backend, struct tls_certs *certs,
                               struct report *report);
-/* Connections and sessions made by the one are as good as those made by the other. NULL, TLS off, is
- * the same as NULL only. */
+/* Connections and sessions made by the one are as good as those made by the other. NULL, TLS off,
+ * is the same as NULL only. */
 bool tls_back_is_same(const struct tls_back *a, const struct tls_back *b);
 struct tls_back *tls_back_ref(struct tls_back *b);
 void tls_back_unref(struct tls_back **b);
@@ -140,8 +138,8 @@ enum tls_verify {
 int conn_tls_accept(struct conn *c, SSL_CTX *ctx, struct bufq *first);
 /* The same with a server, after on_connected(c, 0). What is in c->out leaves in the clear first.
  * `name` goes out as SNI unless it is an address, and has to be in the certificate unless the
- * backend does not verify; then it may be "". alpn: the protocol to be spoken, empty: not said. resumption may be
- * NULL; a reference is taken. */
+ * backend does not verify; then it may be "". alpn: the protocol to be spoken, empty: not said.
+ * resumption may be NULL; a reference is taken. */
 int conn_tls_connect(struct conn *c, const struct tls_back *back, const char *name,
                      struct slice alpn, struct tls_resumption *resumption);
 /* NULL: in the clear, or no handshake done. Who wants it after the conn's end takes a reference. */

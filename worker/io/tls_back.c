@@ -99,8 +99,8 @@ static bool offer(SSL *ssl, struct slice alpn)
     return SSL_set_alpn_protos(ssl, wire, 1 + (unsigned)alpn.n) == 0;
 }
 
-/* A copy: OpenSSL takes care that a session of TLS 1.3 is used once, which is for clients who do not
- * want to be recognised, and here would cost all but one of those that connect at a time. */
+/* A copy: OpenSSL takes care that a session of TLS 1.3 is used once, which is for clients who do
+ * not want to be recognised, and here would cost all but one of those that connect at a time. */
 static int resume(SSL *ssl, const SSL_SESSION *session)
 {
     SSL_SESSION *copy = SSL_SESSION_dup(session);
@@ -157,11 +157,14 @@ static bool verify_servers(SSL_CTX *ctx, const struct conf_backend *backend, str
 }
 
 static bool show_certificate(SSL_CTX *ctx, struct tls_site *site, const struct tls_cert *cert,
-                             struct report *report)
+                             const struct conf_backend *backend, struct report *report)
 {
-    if (!cert || tls_cert_use(cert, ctx, site))
+    if (!cert)
         return true;
-    tls_report_failure(report, cert->conf);
+    site->is_remote = cert->is_remote;
+    if (tls_cert_use(cert, ctx))
+        return true;
+    report_error(report, "[backend %s] tls_certificate: %s", backend->name, tls_openssl_error());
     return false;
 }
 
@@ -187,7 +190,7 @@ struct tls_back *tls_back_new(struct tls_process *p, const struct conf *conf,
                                          SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(b->ctx, on_session);
     if (!verify_servers(b->ctx, backend, ca, certs, report)
-        || !show_certificate(b->ctx, site, cert, report))
+        || !show_certificate(b->ctx, site, cert, backend, report))
         tls_back_unref(&b);
     return b;
 }

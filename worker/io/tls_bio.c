@@ -129,7 +129,8 @@ int tls_send(struct tls_conn *t)
     return t->wire.bytes > 0 ? EAGAIN : 0;
 }
 
-/* What cannot be sent is no error to OpenSSL, which could not read any more then: tls_send tells. */
+/* What cannot be sent is no error to OpenSSL, which could not read any more then: tls_send tells
+ * of it. */
 static int on_write(BIO *bio, const char *p, size_t n, size_t *put)
 {
     struct tls_conn *t = BIO_get_data(bio);

@@ -2,50 +2,52 @@
  * Built with a generation; looked into for each handshake.
  *
  * Each name has a set of certificates, at most one of each kind of key, so that an ECDSA and an RSA
- * one stand side by side; names with the same set share a context. */
+ * one stand side by side; names with the same set share a context, made when the first client asks
+ * for it. */
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/base/hash.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/base/vec.h"
 #include "worker/io/tls_impl.h"
 
 #define NAME_MAX_SIZE 256
+/* After a full handshake. Each takes a fifteenth of what the handshake does; browsers that open
+ * some connections at once would use a second one. */
+#define TICKETS 1
+
+struct member {
+    const struct tls_cert *cert; /* NULL: none of that kind */
+    const struct conf_certificate *conf;
+};
 
 struct tls_set {
-    const struct tls_cert *by_kind[TLS_KINDS];
+    struct member by_kind[TLS_KINDS];
+};
+
+struct context {
+    struct tls_set set;
+    SSL_CTX *ctx; /* NULL: nobody has asked for it yet */
 };
 
 /* A name, "*.example.com" with its asterisk, and what serves it. */
 struct name {
     struct slice key;
     struct tls_set set;
-    SSL_CTX *ctx;
-};
-
-struct context {
-    struct tls_set *set;
-    SSL_CTX *ctx;
+    struct context *context;
 };
 
 struct tls_front {
-    VEC(struct name *) all;
-    struct smap names;  /* struct name */
-    VEC(struct context) contexts;
-    struct smap by_set; /* SSL_CTX */
-    SSL_CTX *fallback;
-};
-
-/* While it is built. */
-struct builder {
-    struct tls_front *front;
     struct tls_process *process;
     const struct conf_listener *listener;
     struct tls_certs *certs;
     struct tls_tickets *tickets;
-    const struct tls_ca *ca;
-    struct report *report;
+    const struct tls_ca *ca; /* of clients; NULL: they are not asked for a certificate */
+    VEC(struct name *) all;
+    struct smap names;       /* struct name */
+    VEC(struct context *) contexts;
+    struct smap by_set;      /* struct context */
+    struct context *fallback; /* NULL: there is no certificate */
 };
 
 /* ---- what the client may choose ---- */
@@ -73,21 +75,24 @@ static int on_servername(SSL *ssl, int *alert, void *arg)
                                                               : SSL_TLSEXT_ERR_NOACK;
 }
 
-static void offer_alpn(struct tls_site *s, SSL_CTX *ctx, const struct conf_alpns *alpn)
+static bool offer_alpn(struct tls_site *s, SSL_CTX *ctx, const struct conf_alpns *alpn)
 {
     unsigned n = 0;
 
     if (alpn->n == 0)
-        return;
+        return true;
     for (size_t i = 0; i < alpn->n; i++)
         s->alpn_size += 1 + (unsigned)alpn->v[i].n;
-    s->alpn = xmalloc(s->alpn_size);
+    s->alpn = malloc(s->alpn_size);
+    if (!s->alpn)
+        return false;
     for (size_t i = 0; i < alpn->n; i++) {
         s->alpn[n++] = (unsigned char)alpn->v[i].n;
         memcpy(s->alpn + n, alpn->v[i].p, alpn->v[i].n);
         n += (unsigned)alpn->v[i].n;
     }
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+    return true;
 }
 
 /* ---- OCSP ---- */
@@ -113,26 +118,28 @@ static int on_status(SSL *ssl, void *arg)
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-static void staple(struct tls_site *s, SSL_CTX *ctx, const struct tls_cert *cert)
+static bool staple(struct tls_site *s, SSL_CTX *ctx, const struct member *m)
 {
-    struct slice response = cert->conf->ocsp.content;
-    struct tls_staple *st = &s->staples[cert->kind];
+    struct slice response = m->conf->ocsp.content;
+    struct tls_staple *st = &s->staples[m->cert->kind];
 
     if (response.n == 0)
-        return;
-    st->leaf = cert->chain.leaf; /* the context has a reference */
-    st->response = xmalloc(response.n);
+        return true;
+    st->response = malloc(response.n);
+    if (!st->response)
+        return false;
+    st->leaf = m->cert->chain.leaf; /* the context has a reference */
     memcpy(st->response, response.p, response.n);
     st->size = response.n;
     (void)SSL_CTX_set_tlsext_status_cb(ctx, on_status);
+    return true;
 }
 
 /* ---- contexts ---- */
 
-/* Sessions are for where they were made: for this listener, and these CAs. */
-static bool set_session_id(const struct builder *b, SSL_CTX *ctx)
+/* Sessions are for where they were made: this listener, and these CAs. */
+static bool set_session_id(const struct conf_listener *l, SSL_CTX *ctx)
 {
-    const struct conf_listener *l = b->listener;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     unsigned char id[EVP_MAX_MD_SIZE];
     unsigned char verify = (unsigned char)l->client_verify;
@@ -158,79 +165,76 @@ static int verify_mode(enum conf_client_verify v)
 }
 
 /* And says who may have issued it. */
-static bool ask_for_certificate(const struct builder *b, SSL_CTX *ctx)
+static bool ask_for_certificate(const struct tls_front *f, SSL_CTX *ctx)
 {
-    if (!b->ca)
+    if (!f->ca)
         return true;
-    SSL_CTX_set_verify(ctx, verify_mode(b->listener->client_verify), NULL);
-    SSL_CTX_set1_cert_store(ctx, b->ca->store);
-    for (int i = 0; i < sk_X509_num(b->ca->list); i++)
-        if (!SSL_CTX_add_client_CA(ctx, sk_X509_value(b->ca->list, i)))
+    SSL_CTX_set_verify(ctx, verify_mode(f->listener->client_verify), NULL);
+    SSL_CTX_set1_cert_store(ctx, f->ca->store);
+    for (int i = 0; i < sk_X509_num(f->ca->list); i++)
+        if (!SSL_CTX_add_client_CA(ctx, sk_X509_value(f->ca->list, i)))
             return false;
     return true;
 }
 
-/* Whose fault it was, if one certificate's. */
-static bool use_certificates(const struct builder *b, SSL_CTX *ctx, struct tls_site *site,
-                             const struct tls_set *set)
+static bool use_certificates(SSL_CTX *ctx, struct tls_site *site, const struct tls_set *set)
 {
     for (unsigned i = 0; i < TLS_KINDS; i++) {
-        const struct tls_cert *cert = set->by_kind[i];
+        const struct member *m = &set->by_kind[i];
 
-        if (!cert)
+        if (!m->cert)
             continue;
-        if (!tls_cert_use(cert, ctx, site)) {
-            tls_report_failure(b->report, cert->conf);
+        if (!tls_cert_use(m->cert, ctx) || !staple(site, ctx, m))
             return false;
-        }
-        staple(site, ctx, cert);
+        site->is_remote |= m->cert->is_remote;
     }
     return true;
 }
 
-static SSL_CTX *make_context(const struct builder *b, const struct tls_set *set)
+/* NULL: OpenSSL's queue says why. */
+static SSL_CTX *make_context(const struct tls_front *f, const struct tls_set *set)
 {
     struct tls_site *site = NULL;
-    SSL_CTX *ctx = tls_context_new(b->process, true, b->listener->tls_min_version, &site);
-    unsigned before = b->report->errors;
+    SSL_CTX *ctx = tls_context_new(f->process, true, f->listener->tls_min_version, &site);
 
-    if (ctx && use_certificates(b, ctx, site, set) && set_session_id(b, ctx)
-        && ask_for_certificate(b, ctx)) {
+    if (ctx && use_certificates(ctx, site, set) && set_session_id(f->listener, ctx)
+        && ask_for_certificate(f, ctx) && offer_alpn(site, ctx, &f->listener->alpn)) {
         tls_tickets_unref(&site->tickets);
-        site->tickets = tls_tickets_ref(b->tickets);
+        site->tickets = tls_tickets_ref(f->tickets);
         tls_tickets_use(ctx);
-        offer_alpn(site, ctx, &b->listener->alpn);
+        (void)SSL_CTX_set_num_tickets(ctx, TICKETS);
         (void)SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
         return ctx;
     }
-    if (b->report->errors == before)
-        report_error(b->report, "[listener %s] TLS: %s", b->listener->name, tls_openssl_error());
     SSL_CTX_free(ctx);
     return NULL;
 }
 
-static SSL_CTX *context_of(const struct builder *b, const struct tls_set *set)
+static struct context *context_of(struct tls_front *f, const struct tls_set *set)
 {
-    struct tls_front *f = b->front;
-    struct slice key = slice_of((const char *)set, sizeof *set);
-    struct tls_set *kept;
-    SSL_CTX *ctx = smap_get(&f->by_set, key);
+    struct context *x = smap_get(&f->by_set, slice_of((const char *)set, sizeof *set));
 
-    if (ctx)
-        return ctx;
-    ctx = make_context(b, set);
-    if (!ctx)
-        return NULL;
-    kept = xmalloc(sizeof *kept);
-    *kept = *set;
-    *VEC_PUSH(&f->contexts) = (struct context){ kept, ctx };
-    smap_put(&f->by_set, slice_of((const char *)kept, sizeof *kept), ctx);
-    return ctx;
+    if (x)
+        return x;
+    x = xcalloc(1, sizeof *x);
+    x->set = *set;
+    *VEC_PUSH(&f->contexts) = x;
+    smap_put(&f->by_set, slice_of((const char *)&x->set, sizeof x->set), x);
+    return x;
+}
+
+/* Now that it is asked for: one takes OpenSSL a quarter of a millisecond, and there may be
+ * thousands. NULL: OpenSSL's queue says why. */
+static SSL_CTX *open_context(const struct tls_front *f, struct context *x)
+{
+    if (!x->ctx)
+        x->ctx = make_context(f, &x->set);
+    return x->ctx;
 }
 
 /* ---- names ---- */
 
-static void add_name(struct tls_front *f, const struct tls_cert *cert, struct slice key)
+static void add_name(struct tls_front *f, const struct member *m, struct slice key)
 {
     struct name *name = smap_get(&f->names, key);
 
@@ -240,8 +244,8 @@ static void add_name(struct tls_front *f, const struct tls_cert *cert, struct sl
         *VEC_PUSH(&f->all) = name;
         smap_put(&f->names, name->key, name);
     }
-    if (!name->set.by_kind[cert->kind])
-        name->set.by_kind[cert->kind] = cert;
+    if (!name->set.by_kind[m->cert->kind].cert)
+        name->set.by_kind[m->cert->kind] = *m;
 }
 
 /* What "*.example.com" is for "www.example.com"; n 0: no such name. */
@@ -270,75 +274,88 @@ static void complete(const struct tls_front *f, struct name *name)
     const struct name *wildcard = name->key.p[0] == '*' ? NULL : find_wildcard(f, name->key);
 
     for (unsigned i = 0; wildcard && i < TLS_KINDS; i++)
-        if (!name->set.by_kind[i])
+        if (!name->set.by_kind[i].cert)
             name->set.by_kind[i] = wildcard->set.by_kind[i];
 }
 
-/* The first certificate's, with those of other kinds that its first name has. */
-static struct tls_set default_set(const struct tls_front *f, const struct tls_cert *first)
+static struct member member_of(const struct tls_front *f, size_t i)
 {
-    const struct name *name =
-        first->names.n > 0 ? smap_get(&f->names, slice_str(first->names.v[0])) : NULL;
-    struct tls_set set = { { NULL } };
+    const struct conf_certificate *conf = f->listener->certificate.v[i];
 
+    return (struct member){ tls_certs_get(f->certs, conf), conf };
+}
+
+/* The first certificate's, with those of other kinds that its first name has. */
+static struct tls_set default_set(const struct tls_front *f)
+{
+    const struct member first = member_of(f, 0);
+    const struct tls_names *names = &first.cert->names;
+    const struct name *name = names->n > 0 ? smap_get(&f->names, slice_str(names->v[0])) : NULL;
+    struct tls_set set;
+
+    memset(&set, 0, sizeof set);
     if (name)
         set = name->set;
-    set.by_kind[first->kind] = first;
+    set.by_kind[first.cert->kind] = first;
     return set;
 }
 
-static bool build(const struct builder *b)
+static void add_names(struct tls_front *f)
 {
-    const struct conf_certificates *list = &b->listener->certificate;
-    struct tls_front *f = b->front;
-    struct tls_set set;
+    for (size_t i = 0; i < f->listener->certificate.n; i++) {
+        const struct member m = member_of(f, i);
 
-    for (size_t i = 0; i < list->n; i++) {
-        const struct tls_cert *cert = tls_certs_get(b->certs, list->v[i]);
-
-        for (size_t n = 0; n < cert->names.n; n++)
-            add_name(f, cert, slice_str(cert->names.v[n]));
+        for (size_t n = 0; n < m.cert->names.n; n++)
+            add_name(f, &m, slice_str(m.cert->names.v[n]));
     }
     for (size_t i = 0; i < f->all.n; i++) {
         complete(f, f->all.v[i]);
-        f->all.v[i]->ctx = context_of(b, &f->all.v[i]->set);
-        if (!f->all.v[i]->ctx)
-            return false;
+        f->all.v[i]->context = context_of(f, &f->all.v[i]->set);
     }
-    if (list->n == 0)
-        return true;
-    set = default_set(f, tls_certs_get(b->certs, list->v[0]));
-    f->fallback = context_of(b, &set);
-    return f->fallback != NULL;
 }
 
 /* ---- life ---- */
 
-/* A file's, if the configuration has one; -1: it is of no use. */
-static int choose_tickets(struct builder *b, const struct conf_file *file)
+/* A file's, if the configuration has one; false: it is of no use. */
+static bool choose_tickets(struct tls_front *f, const struct conf_file *file,
+                           struct report *report)
 {
     if (file->content.n == 0) {
-        b->tickets = tls_tickets_ref(b->process->tickets);
-        return 0;
+        f->tickets = tls_tickets_ref(f->process->tickets);
+        return true;
     }
-    b->tickets = tls_tickets_new();
-    if (b->tickets && tls_tickets_set(b->tickets, file->content) == 0)
-        return 0;
-    report_error(b->report, "ticket_key_file %s: no keys of 80 or 48 bytes", file->path);
-    return -1;
+    f->tickets = tls_tickets_new();
+    if (f->tickets && tls_tickets_set(f->tickets, file->content) == 0)
+        return true;
+    report_error(report, "ticket_key_file %s: no keys of 80 or 48 bytes", file->path);
+    return false;
 }
 
-static int choose_ca(struct builder *b)
+static bool choose_ca(struct tls_front *f, struct report *report)
 {
+    const struct conf_listener *l = f->listener;
     char why[TLS_WHY_MAX];
 
-    if (b->listener->client_verify == CONF_CLIENT_VERIFY_OFF)
-        return 0;
-    b->ca = tls_certs_ca(b->certs, b->listener->client_ca.content, why, sizeof why);
-    if (b->ca)
-        return 0;
-    report_error(b->report, "[listener %s] client_ca: %s", b->listener->name, why);
-    return -1;
+    if (l->client_verify == CONF_CLIENT_VERIFY_OFF)
+        return true;
+    f->ca = tls_certs_ca(f->certs, l->client_ca.content, why, sizeof why);
+    if (!f->ca)
+        report_error(report, "[listener %s] client_ca: %s", l->name, why);
+    return f->ca != NULL;
+}
+
+static bool make_default(struct tls_front *f, struct report *report)
+{
+    struct tls_set set;
+
+    if (f->listener->certificate.n == 0)
+        return true;
+    set = default_set(f);
+    f->fallback = context_of(f, &set);
+    if (open_context(f, f->fallback))
+        return true;
+    report_error(report, "[listener %s] TLS: %s", f->listener->name, tls_openssl_error());
+    return false;
 }
 
 struct tls_front *tls_front_new(struct tls_process *p, const struct conf *conf,
@@ -346,14 +363,16 @@ struct tls_front *tls_front_new(struct tls_process *p, const struct conf *conf,
                                 struct report *report)
 {
     struct tls_front *f = xcalloc(1, sizeof *f);
-    struct builder b = { .front = f, .process = p, .listener = listener, .certs = certs,
-                         .report = report };
 
+    f->process = p;
+    f->listener = listener;
+    f->certs = tls_certs_ref(certs);
     smap_init(&f->names, false);
     smap_init(&f->by_set, false);
-    if (choose_tickets(&b, &conf->global.ticket_key_file) < 0 || choose_ca(&b) < 0 || !build(&b))
+    add_names(f);
+    if (!choose_tickets(f, &conf->global.ticket_key_file, report) || !choose_ca(f, report)
+        || !make_default(f, report))
         tls_front_free(&f);
-    tls_tickets_unref(&b.tickets);
     return f;
 }
 
@@ -369,22 +388,28 @@ void tls_front_free(struct tls_front **fp)
         free(f->all.v[i]);
     }
     for (size_t i = 0; i < f->contexts.n; i++) {
-        SSL_CTX_free(f->contexts.v[i].ctx);
-        free(f->contexts.v[i].set);
+        SSL_CTX_free(f->contexts.v[i]->ctx);
+        free(f->contexts.v[i]);
     }
     VEC_FREE(&f->all);
     VEC_FREE(&f->contexts);
     smap_fini(&f->names);
     smap_fini(&f->by_set);
+    tls_tickets_unref(&f->tickets);
+    tls_certs_unref(&f->certs);
     free(f);
 }
 
-SSL_CTX *tls_front_find(const struct tls_front *f, struct slice sni, bool *is_known)
+SSL_CTX *tls_front_find(struct tls_front *f, struct slice sni, bool *is_known)
 {
     const struct name *name = sni.n > 0 ? smap_get(&f->names, sni) : NULL;
+    struct context *x;
 
     if (!name && sni.n > 0)
         name = find_wildcard(f, sni);
     *is_known = name != NULL;
-    return name ? name->ctx : f->fallback;
+    x = name ? name->context : f->fallback;
+    if (x && !open_context(f, x))
+        log_errorx("listener %s: TLS: %s", f->listener->name, tls_openssl_error());
+    return x ? x->ctx : NULL;
 }

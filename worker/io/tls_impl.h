@@ -3,6 +3,7 @@
 #define RPD_IO_TLS_IMPL_H
 
 #include <openssl/ssl.h>
+#include "common/base/hash.h"
 #include "common/base/vec.h"
 #include "common/tls/chain.h"
 #include "common/tls/tickets.h"
@@ -21,6 +22,8 @@ struct tls_process {
     int site_index;      /* of a context's tls_site; -1: OpenSSL was not needed yet */
     struct tickets *shared;      /* the master's ticket keys; NULL: not heard of yet */
     struct tls_tickets *tickets; /* those */
+    struct smap certs;   /* struct tls_cert, by digest */
+    struct smap cas;     /* struct tls_ca */
     struct list warm;    /* struct tls_conn with OpenSSL's buffers, the one used last first */
     unsigned nwarm;
     struct timer cool;   /* takes buffers from those that fell idle */
@@ -117,8 +120,11 @@ void tls_tickets_unref(struct tls_tickets **k);
 void tls_tickets_use(SSL_CTX *ctx);
 
 /* tls_certs.c */
+#define TLS_DIGEST_SIZE 32
+
 struct tls_cert {
-    const struct conf_certificate *conf;
+    uint32_t refs;  /* of generations */
+    unsigned char digest[TLS_DIGEST_SIZE];
     struct tls_chain chain;
     struct tls_names names;
     enum tls_kind kind;
@@ -128,13 +134,16 @@ struct tls_cert {
 
 /* CA certificates. */
 struct tls_ca {
-    struct slice pem; /* as the configuration has it */
+    uint32_t refs;
+    unsigned char digest[TLS_DIGEST_SIZE];
     STACK_OF(X509) *list;
     X509_STORE *store;
 };
 
 struct tls_certs {
-    struct tls_cert *v; /* by conf_certificate.index */
+    uint32_t refs;
+    struct tls_process *process;
+    struct tls_cert **v; /* by conf_certificate.index */
     size_t n;
     VEC(struct tls_ca *) cas;
 };
@@ -142,13 +151,13 @@ struct tls_certs {
 const struct tls_cert *tls_certs_get(const struct tls_certs *certs,
                                      const struct conf_certificate *c);
 /* Into a context; false: OpenSSL's queue says why. */
-bool tls_cert_use(const struct tls_cert *cert, SSL_CTX *ctx, struct tls_site *site);
+bool tls_cert_use(const struct tls_cert *cert, SSL_CTX *ctx);
 /* Parsed once; theirs. NULL with a reason. */
 const struct tls_ca *tls_certs_ca(struct tls_certs *certs, struct slice pem, char *why,
                                   size_t why_size);
 /* In words what OpenSSL's queue, which is emptied, says; static. */
 const char *tls_openssl_error(void);
-void tls_report_failure(struct report *report, const struct conf_certificate *c);
+struct tls_certs *tls_certs_ref(struct tls_certs *certs);
 
 /* tls_bio.c */
 BIO_METHOD *tls_bio_method(void);

@@ -68,6 +68,8 @@ struct tls_process *tls_process_new(struct conn_pool *conns, const struct tls_ke
     p->conns = conns;
     p->keys = keys;
     p->site_index = -1;
+    smap_init(&p->certs, false);
+    smap_init(&p->cas, false);
     list_init(&p->warm);
     list_init(&p->starved);
     timer_init(&p->cool, on_cool);
@@ -119,6 +121,8 @@ void tls_process_free(struct tls_process **pp)
     tickets_free(&p->shared);
     if (p->site_index >= 0)
         CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL_CTX, p->site_index);
+    smap_fini(&p->certs);
+    smap_fini(&p->cas);
     BIO_meth_free(p->bio);
     p->conns->tls = NULL;
     free(p);

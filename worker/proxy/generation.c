@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/mem.h"
-#include "common/tls/keyring.h"
 
 /* ---- TLS ---- */
 
@@ -38,9 +37,9 @@ static void contexts_free(struct contexts *x, const struct conf *conf)
 }
 
 static bool build_contexts(struct contexts *x, const struct conf *conf, struct tls_process *tls,
-                           const struct keyring *ring, struct report *report)
+                           int keyring, struct report *report)
 {
-    struct tls_certs *certs = tls_certs_new(tls, conf, ring, report);
+    struct tls_certs *certs = tls_certs_new(tls, conf, keyring, report);
     bool is_good = certs != NULL;
 
     for (size_t i = 0; certs && i < conf->nlisteners; i++) {
@@ -55,29 +54,16 @@ static bool build_contexts(struct contexts *x, const struct conf *conf, struct t
         if (b->tls && !(x->backs[i] = tls_back_new(tls, conf, b, certs, report)))
             is_good = false;
     }
-    tls_certs_free(&certs);
+    tls_certs_unref(&certs);
     return is_good;
 }
 
 static bool contexts_init(struct contexts *x, const struct conf *conf, struct tls_process *tls,
                           int keyring, struct report *report)
 {
-    struct keyring ring;
-    bool is_good;
-
     x->fronts = xcalloc(conf->nlisteners + 1, sizeof *x->fronts);
     x->backs = xcalloc(conf->nbackends + 1, sizeof *x->backs);
-    if (!needs_tls(conf))
-        return true;
-    if (keyring < 0)
-        return build_contexts(x, conf, tls, NULL, report);
-    if (keyring_open(keyring, &ring) < 0) {
-        report_error(report, "the private keys cannot be read: %s", strerror(errno));
-        return false;
-    }
-    is_good = build_contexts(x, conf, tls, &ring, report);
-    keyring_fini(&ring);
-    return is_good;
+    return !needs_tls(conf) || build_contexts(x, conf, tls, keyring, report);
 }
 
 /* ---- life ---- */
