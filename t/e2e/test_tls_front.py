@@ -19,8 +19,6 @@ from harness.tls import (DECODE_ERROR, ILLEGAL_PARAMETER, PROTOCOL_VERSION, RECO
                          hello, in_two, one_by_one, raw, records)
 from harness.util import (is_sanitized, kernel_buffers, memory, pattern, pieces, sha, wait_until)
 
-KEYS = "key_process = off"
-
 
 class Names:
     """An authority and what it issued."""
@@ -64,7 +62,7 @@ def wait_failures(d, **expected):
 @pytest.fixture(scope="module")
 def up(shared_rpd, shared_origin, names):
     o = shared_origin()
-    d = shared_rpd(ending(names, o), globals_=KEYS, workers=1)
+    d = shared_rpd(ending(names, o), workers=1)
     d.origin = o
     return d
 
@@ -128,7 +126,8 @@ def test_name_picks_the_certificate(up, names, name, expected):
 def test_openssl_and_curl_agree(up, names):
     port = str(up.ports["web"])
     done = subprocess.run(["curl", "-sS", "--cacert", names.ca.bundle, "--resolve",
-                           f"a.www.test:{port}:127.0.0.1", f"https://a.www.test:{port}/bytes/70000"],
+                           f"a.www.test:{port}:127.0.0.1",
+                           f"https://a.www.test:{port}/bytes/70000"],
                           capture_output=True, timeout=60, check=True)
     assert sha(done.stdout) == sha(pattern(70000))
     done = subprocess.run(
@@ -245,7 +244,7 @@ def test_strict_sni(rpd, origin, names, strict, name, is_served):
 [route named]
 host = routed.test, *.wild.test
 backend = pool
-"""), globals_=KEYS, workers=1)
+"""), workers=1)
     if is_served or strict == "off":
         with TlsClient(d.addr(), names.careless, name) as client:
             assert client.ask().status == 200
@@ -268,7 +267,7 @@ backend = real
 [backend real]
 server = {origin(tcp_echo).addr}
 """)
-    d = rpd(config, globals_=KEYS)
+    d = rpd(config)
     with TlsClient(d.addr(), names.trusting) as client:
         assert client.ask(host="www.test").status == 200
         for host in ("deep.www.test", "DEEP.www.test:443", "deep.www.test.", "a.through.test"):
@@ -287,7 +286,6 @@ def test_variables_and_fields_tell_of_it(rpd, origin, names, tmp_path):
     d = rpd(ending(names, o, route="""
 response_header = set X-Tls: $tls_version $tls_cipher $sni $scheme $tls_client_verify
 request_header = set X-Cipher: $tls_cipher"""), workers=1, globals_=f"""
-        key_process = off
         access_log = {log}
         access_log_format = $scheme $sni $tls_version $tls_resumed $status
         """)
@@ -310,7 +308,7 @@ request_header = set X-Cipher: $tls_cipher"""), workers=1, globals_=f"""
 def test_scheme_is_that_of_the_connection(rpd, origin, names):
     """Whatever the request says that it came by."""
     o = origin()
-    d = rpd(ending(names, o, more="[listener clear]\nbind = @clear@\n"), globals_=KEYS)
+    d = rpd(ending(names, o, more="[listener clear]\nbind = @clear@\n"))
     with TlsClient(d.addr(), names.trusting) as client:
         assert client.ask("http://www.test/").status == 200
         assert o.last().get("X-Forwarded-Proto") == "https"
@@ -320,8 +318,7 @@ def test_scheme_is_that_of_the_connection(rpd, origin, names):
 
 def test_proxy_header_before_tls(rpd, origin, names):
     d = rpd(ending(names, origin(), listener="accept_proxy = on",
-                   route="response_header = set X-Client: $client_ip $client_port $server_port"),
-            globals_=KEYS)
+                   route="response_header = set X-Client: $client_ip $client_port $server_port"))
     for header in (proxyproto.v1(), proxyproto.v2(tlvs=b"\x04\x00\x03abc" * 20)):
         for at in (1, len(header), len(header) + 1, len(header) + 9, len(header) + 200):
             with TlsClient(d.addr(), names.trusting, prefix=header, shape=in_two(at)) as client:
@@ -368,7 +365,7 @@ def speaker(text):
 
 def test_name_picks_the_route_of_a_tcp_listener(rpd, origin, names):
     config = tcp_sites(names, *(origin(speaker(t)) for t in (b"1", b"2", b"3")))
-    d = rpd(config, globals_=KEYS)
+    d = rpd(config)
     for name, expected in (("www.test", b"1"), ("x.www.test", b"1"), ("other.test", b"2"),
                            ("nobody.test", b"3"), (None, b"3")):
         with TlsClient(d.addr(), names.careless, name) as client:
@@ -388,7 +385,6 @@ def test_name_picks_the_route_of_a_tcp_listener(rpd, origin, names):
 def test_tcp_session_log_has_what_tls_came_to(rpd, origin, names, tmp_path):
     log = tmp_path / "access"
     d = rpd(ending(names, origin(tcp_echo), listener="mode = tcp"), workers=1, globals_=f"""
-        key_process = off
         access_log = {log}
         access_log_format = $route $sni $tls_version $bytes_in $bytes_out $end_reason
         """)
@@ -410,7 +406,7 @@ def test_much_both_ways_over_tcp(rpd, origin, names, version):
         got.append(sha(taken))
         for piece in pieces(total):
             conn.send(piece)
-    d = rpd(ending(names, origin(handler), listener="mode = tcp"), globals_=KEYS)
+    d = rpd(ending(names, origin(handler), listener="mode = tcp"))
     context = client_context(names.ca.bundle, version)
     sock = context.wrap_socket(d.client(timeout=60).sock, server_hostname="www.test")
     for piece in pieces(total):
@@ -436,7 +432,7 @@ def test_half_close_of_a_tcp_session(rpd, origin, names, first):
             conn.send(b"bye")
             conn.shutdown_write()
             assert conn.until_eof() == b"last words"
-    d = rpd(ending(names, origin(handler), listener="mode = tcp"), globals_=KEYS)
+    d = rpd(ending(names, origin(handler), listener="mode = tcp"))
     with TlsClient(d.addr(), names.trusting) as client:
         if first == "client":
             client.send(b"last words")
@@ -456,7 +452,7 @@ def test_slow_reader_of_a_tcp_session_holds_the_server_back(rpd, origin, names):
         while True:
             conn.send(b"x" * 65536)
             sent[0] += 65536
-    d = rpd(ending(names, origin(handler), listener="mode = tcp"), globals_=KEYS, workers=1)
+    d = rpd(ending(names, origin(handler), listener="mode = tcp"), workers=1)
     pid = d.worker_pids()[0]
     with TlsClient(d.addr(), names.trusting, rcvbuf=16384) as client:
         client.exact(1)
@@ -476,7 +472,7 @@ def test_slow_reader_of_a_tcp_session_holds_the_server_back(rpd, origin, names):
 # ---- time ----
 
 def test_all_of_it_is_within_timeout_header(rpd, origin, names):
-    d = rpd(ending(names, origin(), listener="timeout_header = 400ms"), globals_=KEYS)
+    d = rpd(ending(names, origin(), listener="timeout_header = 400ms"))
     with d.client() as silent, d.client() as half, d.client() as stalled:
         half.send(hello()[:100])
         stalled.send(hello())
@@ -487,7 +483,7 @@ def test_all_of_it_is_within_timeout_header(rpd, origin, names):
 
 def test_drip_does_not_hold_it_open(rpd, origin, names):
     """The time is that of the whole, not from byte to byte."""
-    d = rpd(ending(names, origin(), listener="timeout_header = 500ms"), globals_=KEYS)
+    d = rpd(ending(names, origin(), listener="timeout_header = 500ms"))
     with d.client() as client:
         client.sock.settimeout(0.05)
         data = iter(hello())
@@ -512,7 +508,7 @@ tls = passthrough
 backend = echoes
 [backend echoes]
 server = {origin(tcp_echo).addr}
-"""), globals_=KEYS + "\nlog_level = info", workers=1)
+"""), globals_="log_level = info", workers=1)
     v12, v13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
     for version, times in ((v12, 3), (v13, 4)):
         context, session = client_context(names.ca.bundle, version), None
@@ -527,11 +523,8 @@ server = {origin(tcp_echo).addr}
     raw(d.addr(), b"nonsense")
     with pytest.raises(ssl.SSLError):  # does not trust us
         TlsClient(d.addr(), ssl.create_default_context())
-    old = client_context()
-    old.set_ciphers("ALL:@SECLEVEL=0")
-    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError):
-        TlsClient(d.addr(), old)
+    old = raw(d.addr(), changed(hello(version=v12), 9, 3, 2))  # TLS 1.1 is all it speaks
+    assert (old[0], old[-1]) == (21, PROTOCOL_VERSION)
     weak = client_context(version=v12)
     weak.set_ciphers("AES128-SHA:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError):
@@ -547,7 +540,8 @@ server = {origin(tcp_echo).addr}
         "connections_total": 13, "tls_handshakes": 7, "tls_resumed": 5, "tls_v12": 3,
         "tls_v13": 4, "tls_passthrough": 1, "refused": 0, "requests_total": 8}
     lines = re.findall(r"listener web: TLS with 127.0.0.1 port \d+, name (\S+): (.+)", d.stderr())
-    assert [name for name, _ in lines] == ["nobody.test", "-", "www.test", "www.test", "www.test"]
+    assert [name for name, _ in lines] == [
+        "nobody.test", "-", "www.test", "www.test", "www.test"]
     assert "unknown ca" in lines[2][1].lower() or "certificate" in lines[2][1].lower()
 
 
@@ -556,7 +550,7 @@ server = {origin(tcp_echo).addr}
 def test_reload_in_the_middle_of_hello_and_handshake(rpd, origin, names):
     o = origin()
     config = ending(names, o)
-    d = rpd(config, globals_=KEYS)
+    d = rpd(config)
 
     def reloading(data):
         yield data[:100]
@@ -580,7 +574,7 @@ def test_reload_in_the_middle_of_hello_and_handshake(rpd, origin, names):
 
 def test_a_listener_gone_finishes_its_hellos(rpd, origin, names):
     o = origin()
-    d = rpd(ending(names, o), globals_=KEYS)
+    d = rpd(ending(names, o))
 
     def reloading(data):
         yield data[:100]
@@ -594,7 +588,7 @@ def test_a_listener_gone_finishes_its_hellos(rpd, origin, names):
 
 
 def test_retiring_waits_for_hellos_in_progress_and_not_for_silent_ones(rpd, origin, names):
-    d = rpd(ending(names, origin(), listener="timeout_header = 20s"), globals_=KEYS, workers=1)
+    d = rpd(ending(names, origin(), listener="timeout_header = 20s"), workers=1)
     silent = d.client()
 
     def quitting(data):
@@ -625,7 +619,7 @@ def padded(size):
 @pytest.mark.release_only
 def test_memory_is_bounded_by_what_was_sent(rpd, origin, names):
     """The most that a client can make us keep: a hello as large as may be, in records of a byte."""
-    d = rpd(ending(names, origin(), listener="timeout_header = 30s"), globals_=KEYS, workers=1)
+    d = rpd(ending(names, origin(), listener="timeout_header = 30s"), workers=1)
     data = b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in padded(16384))
     pid = d.worker_pids()[0]
     before = memory(pid)

@@ -17,7 +17,6 @@ from harness.tls import (TlsClient, UNRECOGNIZED_NAME, alert, client_context, he
 from harness.util import (holds_for, is_sanitized, kernel_buffers, memory, pattern, pieces, sha,
                           wait_until)
 
-KEYS = "key_process = off"
 COUNTERS = ("tls_handshakes", "tls_passthrough", "tls_failed", "refused")
 
 
@@ -110,7 +109,7 @@ server = {origin(secured(other, tcp_echo)).addr}
 backend = plain
 [backend plain]
 server = {origin().addr}
-"""), globals_=KEYS)
+"""))
     with TlsClient(d.addr(), trusting) as client:
         assert client.exact(13) == b"the real one\n"
     with TlsClient(d.addr(), trusting, "other.test") as client:
@@ -136,7 +135,7 @@ host = ours.test
 backend = plain
 [backend plain]
 server = {origin(tcp_echo).addr}
-"""), globals_=KEYS)
+"""))
     with TlsClient(d.addr(), trusting) as client:
         assert client.exact(13) == b"the real one\n"
     with TlsClient(d.addr(), trusting, "ours.test") as client:

@@ -73,8 +73,8 @@ def records(data, size):
 
 
 class TlsSocket:
-    """TLS over a socket, with `shape` between them: what is sent in one piece goes out in those that
-    shape makes of it (the first flight only)."""
+    """TLS over a socket, with `shape` between them: the first flight goes out in the pieces that
+    shape makes of it, behind `prefix`."""
 
     def __init__(self, sock, context, name, shape=None, prefix=b""):
         self.sock, self.shape = sock, shape or (lambda data: [data])
