@@ -5,11 +5,13 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "common/base/mem.h"
 #include "master/config.h"
 
 #define FALLBACK_USER "nobody"
+#define KEYS_USER_DEFAULT "rpd-keys"
 
 static void missing(struct report *report, const struct conf_entry *e, const char *what)
 {
@@ -76,8 +78,8 @@ static void choose_workers(struct identity *id, const struct conf_text *text,
                            config_global_entry(text, "group"), report);
 }
 
-/* A later configuration may have certificates where this one has none: a name that is not there is
- * no error before, and of a default nothing is said. */
+/* A later configuration may have certificates where this one has none: of a default that is not
+ * there nothing is said before. Nor is it an error when the file says it, as `rpctl config` does. */
 static void choose_keys(struct identity *id, const struct conf_text *text,
                         const struct conf *conf, struct report *report)
 {
@@ -86,6 +88,8 @@ static void choose_keys(struct identity *id, const struct conf_text *text,
     const struct passwd *user;
     struct report unsaid;
 
+    if (said && strcmp(said->value, KEYS_USER_DEFAULT) == 0)
+        said = NULL;
     report_init(&unsaid);
     user = find_user("keys_user", conf->global.keys_user, "the keys process becomes",
                      is_used ? said : NULL, said || is_used ? report : &unsaid);

@@ -279,15 +279,17 @@ bool upgrade_refuses(struct client *client)
 
 void upgrade_request(struct master *m, struct client *client)
 {
-    if (m->phase != MASTER_SERVING) {
-        log_warnx("upgrade refused: rpd is starting or stopping");
+    if (m->phase == MASTER_RETIRING || m->phase == MASTER_STOPPING) {
+        log_warnx("upgrade refused: rpd is stopping");
         if (client)
-            control_answer(client, false, SLICE("rpd is starting or stopping\n"));
+            control_answer(client, false, SLICE("rpd is stopping\n"));
         return;
     }
     if (client)
         list_push(&m->upgrade.waiting, &client->waiting);
-    if (m->upgrade.phase != UPGRADE_IDLE)
+    /* In the midst of one: what comes of that is the answer. */
+    if (m->upgrade.phase != UPGRADE_IDLE
+        || (m->phase == MASTER_STARTING && m->takeover.kind == TAKEOVER_UPGRADE))
         return;
     m->upgrade.is_wanted = true;
     upgrade_progress(m);
