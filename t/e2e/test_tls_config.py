@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import ssl
+import subprocess
 
 import pytest
 
@@ -342,6 +343,9 @@ def test_start_refuses_what_the_check_refuses(site, files):
 
 # ---- a daemon ----
 
+CAN_MOUNT = subprocess.run(["unshare", "-m", "true"], check=False,
+                           capture_output=True).returncode == 0
+
 SERVED = """
 [listener web]
 bind = @web@
@@ -358,10 +362,10 @@ key = {folder}/c.key
 class Served:
     """A daemon whose certificate is a file that changes."""
 
-    def __init__(self, rpd, tmp_path, leaf, **kw):
+    def __init__(self, rpd, tmp_path, leaf, more="", **kw):
         self.folder = tmp_path
         self.put(leaf)
-        self.d = rpd(SERVED.format(folder=tmp_path), **kw)
+        self.d = rpd(SERVED.format(folder=tmp_path) + more, **kw)
 
     def put(self, leaf, key=None):
         """As renewals do it: by renames."""
@@ -449,3 +453,46 @@ def test_days_left_are_shown(served, files):
     one.d.reload()
     assert one.d.stats()["certificates"]["c"]["hosts"] == "www.test, *.www.test"
     assert "expires" not in one.d.ctl("health").stdout
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs a view of files of its own for /etc/hosts")
+@pytest.mark.parametrize("keys", ["on", "off"])
+def test_keys_stay_when_a_name_resolves_at_last(served, files, tmp_path, keys):
+    """Nothing but the name is read: what files say by then comes with the next reload."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n")
+    one = served(files.leaf, globals_=f"key_process = {keys}",
+                 more="[route late]\npath = /late\nbackend = late\n"
+                      "[backend late]\nserver = late.test:9\n",
+                 wrapper=["unshare", "-m", "sh", "-c",
+                          f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"])
+    assert "does not resolve" in one.d.stderr()
+    one.put(files.rsa)
+    with open(hosts, "a", encoding="ascii") as stream:
+        stream.write("127.0.0.1 late.test\n")
+    one.d.wait_stats(lambda s: s["rpd"]["generation"] == 2, timeout=30)
+    for _ in range(4):
+        assert one.seen() == ["www.test", "*.www.test"]
+    one.d.reload()
+    assert one.seen() == ["rsa.test"]
+
+
+@pytest.mark.parametrize("keys", ["on", "off"])
+def test_keys_come_back_with_the_process(served, files, program, keys):
+    """A program that passes its trial and then finds its configuration broken gives the process
+    back, with the certificate of before, whatever the files have by now."""
+    one = served(files.leaf, globals_=f"key_process = {keys}", program=program)
+    real = program.with_name("real")
+    shutil.copy(RPD, real)
+    one.d.replace_program("#!/bin/sh\nif grep -q mode=upgrade /proc/$$/fd/$RPD_HANDOFF; then\n"
+                          f"cp {files.rsa.key} {one.folder}/c.key\nfi\nexec {real} \"$@\"\n")
+    said = one.d.upgrade(status=1).stderr
+    assert "does not match the certificate" in said, said
+    for _ in range(4):
+        assert one.seen() == ["www.test", "*.www.test"]
+    pids = one.d.worker_pids()
+    os.kill(pids[0], 9)
+    one.d.wait_stats(lambda s: sum(w["state"] == "running" and w["pid"] != pids[0]
+                                   for w in s["workers"]) == 2)
+    for _ in range(8):
+        assert one.seen() == ["www.test", "*.www.test"]
