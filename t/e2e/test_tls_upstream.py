@@ -9,6 +9,7 @@ from harness.certs import Authority, make_key, openssl
 from harness.client import request_bytes
 from harness.daemon import plain
 from harness.origin import answer, chunked, tcp_echo, upgrade_echo
+from harness.tls import TlsClient, client_context
 from harness.tls_origin import HANDSHAKE_FAILURE, server_context
 from harness.util import pattern, pattern_sha, times, wait_until
 from harness.wire import Eof
@@ -493,6 +494,55 @@ def test_a_tcp_session_whose_server_is_not_believed(rpd, origin, pki):
         client.send(b"hello")
         assert client.is_closed()
     assert server_of(d)["last_error"] == "certificate of another name"
+
+
+def test_tls_on_both_sides_of_a_tcp_session(rpd, origin, pki):
+    """Each side's end is told to the other; what was sent before arrives."""
+    o = origin(tcp_echo, leaf=pki.good)
+    listener = "mode = tcp\ntls = on\ncertificate = site"
+    d = rpd(plain(o, listener=listener, backend=tls(pki)) + pki.good.section("site"), workers=1)
+    with TlsClient(d.addr(), client_context(pki.ca.bundle)) as client:
+        sender = threading.Thread(target=client.send, args=(pattern(70000),))
+        sender.start()
+        assert client.exact(70000) == pattern(70000)
+        sender.join(30)
+        client.send(pattern(100))
+        client.shutdown_write()
+        assert client.until_eof() == pattern(100)
+    with TlsClient(d.addr(), client_context(pki.ca.bundle)) as client:
+        for _ in range(8):
+            client.send(pattern(100000))
+            assert client.exact(100000) == pattern(100000)
+    wait_until(lambda: not o.open_connections())
+    assert counts(d) == (2, 1, 0)
+
+
+def test_tls_on_both_sides_of_requests(rpd, origin, pki):
+    o = origin(leaf=pki.good)
+    listener = "tls = on\ncertificate = site"
+    d = rpd(plain(o, listener=listener, backend=tls(pki)) + pki.good.section("site"), workers=1)
+    with TlsClient(d.addr(), client_context(pki.ca.bundle)) as client:
+        for n in (0, 1, 100000, 5 << 20):
+            assert client.ask(f"/bytes/{n}").sha == pattern_sha(n)
+        assert client.ask("/echo", "POST", body=pattern(100000)).sha == pattern_sha(100000)
+        assert o.last().get("X-Forwarded-Proto") == "https"
+    assert counts(d) == (1, 0, 0)
+
+
+def test_a_tcp_session_cut_short_is_no_good_end(rpd, origin, pki, tmp_path):
+    def handler(conn):
+        conn.sock.recv(100)
+        conn.send("some")
+        conn.is_rude = True
+    o = origin(handler, leaf=pki.good)
+    log = tmp_path / "access"
+    d = rpd(plain(o, listener="mode = tcp", backend=tls(pki)), workers=1,
+            globals_=f"access_log = {log}\naccess_log_format = $bytes_out $end_reason")
+    with d.client() as client:
+        client.send(b"x")
+        assert client.until_eof() == b"some"
+    wait_until(lambda: log.exists() and log.read_text())
+    assert log.read_text() == "4 server reset\n"
 
 
 # ---- reload ----
