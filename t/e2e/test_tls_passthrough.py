@@ -74,7 +74,9 @@ def test_client_verifies_the_real_server_and_rpd_has_no_certificate(rpd, origin,
 
 
 def test_openssl_agrees(rpd, origin, ca, real):
-    d = rpd(passing(origin(secured(real, greet))))
+    def handler(conn):
+        conn.send(b"the real one\n" + conn.exact(6))
+    d = rpd(passing(origin(secured(real, handler))))
     done = subprocess.run(
         ["openssl", "s_client", "-connect", "127.0.0.1:%d" % d.ports["web"], "-servername",
          "a.www.test", "-CAfile", ca.bundle, "-verify_return_error", "-verify_hostname",
