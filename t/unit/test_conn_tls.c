@@ -436,6 +436,75 @@ START_TEST(test_linger_sends_all_and_goodbye)
 }
 END_TEST
 
+/* ---- turns to wait for a key ---- */
+
+static bool is_crowded;
+static unsigned turns;
+
+static int crowd_handshake(struct keys *k, struct key_wait *wait, SSL *ssl)
+{
+    (void)k;
+    (void)wait;
+    return is_crowded ? KEYS_CROWDED : SSL_do_handshake(ssl);
+}
+
+static void on_turn(struct task *t)
+{
+    (void)t;
+    turns++;
+}
+
+/* Someone who waits behind u.c for a job. */
+static void stand_in_line(struct conn *c, struct tls_conn *t)
+{
+    static const struct tls_keys crowd = { .handshake = crowd_handshake };
+
+    w.process->keys = &crowd;
+    u.c->tls->is_remote = true;
+    UNTIL(!list_empty(&w.process->starved));
+    task_init(&c->resume, on_turn);
+    t->conn = c;
+    list_init(&t->starved);
+    list_push(&w.process->starved, &t->starved);
+    turns = 0;
+}
+
+/* Who is woken for a job and then needs no key, as one that resumes, leaves it to the next. */
+START_TEST(test_turn_not_needed_is_the_next_ones)
+{
+    struct conn c = { .fd = -1 };
+    struct tls_conn t = { .conn = NULL };
+
+    build();
+    is_crowded = true;
+    tls_open(true);
+    peer_start();
+    stand_in_line(&c, &t);
+    is_crowded = false;
+    loop_soon(&loop, &u.c->resume);
+    ck_assert_int_eq(handshake(), 0);
+    UNTIL(turns > 0);
+}
+END_TEST
+
+/* So does who was woken and is closed before his turn. */
+START_TEST(test_turn_of_one_that_closes_is_the_next_ones)
+{
+    struct conn c = { .fd = -1 };
+    struct tls_conn t = { .conn = NULL };
+
+    build();
+    is_crowded = true;
+    tls_open(true);
+    peer_start();
+    stand_in_line(&c, &t);
+    list_remove(&u.c->tls->starved);
+    loop_soon(&loop, &u.c->resume);
+    conn_close(&u.c);
+    UNTIL(turns > 0);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -446,6 +515,7 @@ int main(void)
         test_server_cut_short_is_a_failure, test_server_that_says_goodbye_has_ended,
         test_server_is_quiet_but_for_tickets, test_reset_says_no_goodbye,
         test_close_with_output_says_no_goodbye, test_linger_sends_all_and_goodbye,
+        test_turn_not_needed_is_the_next_ones, test_turn_of_one_that_closes_is_the_next_ones,
     };
 
     return run_tls_tests("conn_tls", tests, sizeof tests / sizeof tests[0]);

@@ -142,8 +142,8 @@ static int handshake_step(struct tls_conn *t)
         error = EAGAIN;
     else
         error = handshake_failed(t);
-    if (t->was_asking)
-        wake_starved(t->process);
+    /* It has a job no more, or did not need the one that it was woken for. */
+    wake_starved(t->process);
     return error;
 }
 
@@ -411,7 +411,6 @@ static void unwind(struct tls_conn *t)
         (void)run_handshake(t);
     }
     ERR_clear_error();
-    wake_starved(t->process);
 }
 
 static void tls_conn_free(struct tls_conn **tp)
@@ -424,6 +423,8 @@ static void tls_conn_free(struct tls_conn **tp)
     list_remove(&t->starved);
     if (t->wait.job)
         unwind(t);
+    if (!t->info)
+        wake_starved(t->process); /* its turn, if it had one, is the next one's */
     tls_process_chill(t);
     /* Or the session would be marked as one not to resume. */
     if (t->info && !t->error)
