@@ -132,7 +132,8 @@ START_TEST(the_proxy_header_goes_in_the_clear)
 
     apply_secured(ONE "send_proxy = v1\n");
     serve_with(&ec);
-    q[0].r.client = (struct ip){ .family = AF_INET, .port = 99, .b = { [10] = 255, 255, 1, 2, 3, 4 } };
+    ck_assert(ip_parse(SLICE("1.2.3.4"), &q[0].r.client));
+    q[0].r.client.port = 99;
     begin_req(&q[0]);
     accept_at(0);
     UNTIL((n = recv(peer, line, sizeof line, MSG_PEEK)) > 0);

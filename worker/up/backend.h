@@ -2,7 +2,7 @@
  * connections. They outlive generations: a reload changes them in place (backends_apply), so that
  * idle connections, counts and turns of what did not change stay.
  *
- *   up_request: WAITING (queue) -> CONNECTING, TLS and all -> READY (the user has the conn) -> ended
+ *   up_request: WAITING (queue) -> CONNECTING, with TLS -> READY (the user has the conn) -> ended
  *
  * Knows nothing of HTTP. Health and admin state are read from shared memory at each pick; weights,
  * when the backend's `changes` there is not what it was at the last. */

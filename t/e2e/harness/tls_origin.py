@@ -37,8 +37,8 @@ def note_name(sock, name, _context):
 
 
 class TlsOrigin(Origin):
-    """An Origin whose handlers see what is within. A connection's end is said (close_notify), unless
-    the handler sets conn.is_rude. `before`: read, in the clear, into conn.preface."""
+    """An Origin whose handlers see what is within. A connection's end is said (close_notify),
+    unless the handler sets conn.is_rude. `before`: read, in the clear, into conn.preface."""
 
     def __init__(self, leaf=None, handler=None, context=None, before=0, **kw):
         self.context = context or server_context(leaf)

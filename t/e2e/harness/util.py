@@ -31,8 +31,8 @@ def patience(seconds):
 
 def kernel_buffers():
     """Most bytes that the kernel takes between a sender and a reader who stands still, with rpd
-    between them: two senders' buffers, rpd's own receive buffer, pipes. Some let one grow to 32 MiB.
-    """
+    between them: two senders' buffers, rpd's own receive buffer, pipes. Some let one grow to 32
+    MiB."""
     def most(name):
         return int(pathlib.Path(f"/proc/sys/net/ipv4/{name}").read_text().split()[2])
     return 2 * most("tcp_wmem") + most("tcp_rmem") + (8 << 20)
