@@ -79,7 +79,8 @@ static void choose_workers(struct identity *id, const struct conf_text *text,
 }
 
 /* A later configuration may have certificates where this one has none: of a default that is not
- * there nothing is said before. Nor is it an error when the file says it, as `rpctl config` does. */
+ * there nothing is said before. Nor is it an error where the file says it, as `rpctl config` does.
+ */
 static void choose_keys(struct identity *id, const struct conf_text *text,
                         const struct conf *conf, struct report *report)
 {
