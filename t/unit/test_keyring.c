@@ -218,7 +218,7 @@ START_TEST(test_what_is_no_key)
 {
     struct slice encrypted = key_pem_of(keys[1].key, "secret");
     struct slice good = key_pem_of(keys[1].key, NULL);
-    char *cut = strdup(good.p);
+    char *cut = strndup(good.p, good.n);
 
     expect_no_key(SLICE(""), "it is empty");
     expect_no_key(SLICE("hello\n"), "no private key in it (PEM)");
