@@ -85,10 +85,11 @@ static void request_cell(struct grid *g, const struct flight_record *r)
     struct strbuf text;
 
     strbuf_init(&text);
-    if (r->kind == FLIGHT_TCP) {
+    if (r->kind == FLIGHT_TCP)
         strbuf_adds(&text, "tcp");
-    } else {
+    else
         stream_put_text(&text, TEXT(r->method));
+    if (r->kind == FLIGHT_HTTP || r->path[0]) {
         strbuf_addc(&text, ' ');
         stream_put_text(&text, TEXT(r->path));
     }

@@ -79,7 +79,7 @@ struct flight_record {
     uint8_t ip[16];            /* as struct ip has it */
     char request_id[32];
     char method[16];
-    char path[104];            /* query too */
+    char path[104];            /* query too; tcp: the name asked for in TLS */
 };
 
 struct flight_event {

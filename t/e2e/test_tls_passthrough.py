@@ -372,6 +372,8 @@ def test_access_log_and_recorder_have_the_session(rpd, origin, tmp_path):
     wait_until(lambda: log.read_text() == f"web all s0 a.www.test - tcp {n} {n}\n")
     last = json.loads(d.ctl("-o", "json", "recent", check=True).stdout)[-1]
     assert (last["listener"], last["route"], last["bytes_in"]) == ("web", "all", n)
+    assert (last["kind"], last["uri"]) == ("tcp", "a.www.test")
+    assert "tcp a.www.test" in d.ctl("recent", check=True).stdout
 
 
 def test_failure_is_logged_at_info(rpd, origin):

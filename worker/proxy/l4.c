@@ -51,6 +51,14 @@ static struct slice text_or_none(const char *s)
     return s ? slice_str(s) : SLICE_NONE;
 }
 
+/* The name that the client asked for in TLS, whoever has ended that. */
+static struct slice sni_of(const struct session *s)
+{
+    const struct tls_info *tls = conn_tls(s->client);
+
+    return tls ? tls->sni : text_or_none(s->sni);
+}
+
 static void log_line(const struct session *s, enum end_reason why)
 {
     struct proxy *p = s->proxy;
@@ -63,7 +71,7 @@ static void log_line(const struct session *s, enum end_reason why)
         .backend = s->backend ? slice_str(s->backend->name) : SLICE_NONE,
         .server = text_or_none(s->server_name),
         .tls = conn_tls(s->client),
-        .sni = text_or_none(s->sni),
+        .sni = sni_of(s),
         .bytes_in = s->in.bytes,
         .bytes_out = s->out.bytes,
         .duration_us = p->loop.now_us - s->began_us,
@@ -107,7 +115,7 @@ static void fill_record(const struct session *s, struct flight_record *r)
     r->route = route;
     r->backend = s->generation->backends[s->backend->index]->flight_name;
     r->server = s->server_flight_name;
-    recorder_begun(r, SLICE_NONE, SLICE_NONE, SLICE_NONE);
+    recorder_begun(r, SLICE_NONE, sni_of(s), SLICE_NONE);
 }
 
 static void record_end(struct session *s, enum end_reason why)
