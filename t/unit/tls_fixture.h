@@ -104,11 +104,16 @@ static inline void world_init(void)
     w.backend.tls_ca = (struct conf_file){ .path = "ca.pem", .content = authority.pem };
 }
 
-static inline void world_fini(void)
+static inline void world_fini_front(void)
 {
     tls_front_free(&w.front);
     tls_back_unref(&w.back);
     tls_certs_unref(&w.certs);
+}
+
+static inline void world_fini(void)
+{
+    world_fini_front();
     tickets_free(&w.tickets);
     report_fini(&w.report);
 }
