@@ -28,7 +28,7 @@ void rings_init(struct rings *all);
 struct ring *ring_get(struct rings *all, int fd);
 void ring_put(struct ring **r);
 
-#define GRANTS_MAX 4
+#define GRANTS_MAX 16
 
 /* What one channel may use: the ring of its worker's generation, and for a while those of before,
  * for handshakes that began with them. */
