@@ -25,6 +25,7 @@
 
 #define RETRY_MS 100
 #define STOP_MS 2000
+#define CHANNEL_MS 1000 /* between two channels of a worker, should the first not do */
 #define NAME "rpd: keys"
 
 static struct master *master_of(struct keys_process *k)
@@ -266,6 +267,17 @@ static void failed(struct keys_process *k, struct slice why)
         reload_warn(m, text);
 }
 
+/* No thread serves it, or it lacks keys: its worker gets another. */
+static void channel_failed(struct keys_process *k, uint64_t number)
+{
+    struct master *m = master_of(k);
+
+    for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
+        if (m->workers[i].keys_process == k->serial && m->workers[i].keys_channel == number)
+            m->workers[i].keys_process = 0;
+    deadline_set(&m->events, &k->retry, CHANNEL_MS);
+}
+
 static void on_message(struct keys_process *k, const struct ipc_msg *msg)
 {
     bool is_own = msg->number == 0; /* else of a channel */
@@ -274,6 +286,8 @@ static void on_message(struct keys_process *k, const struct ipc_msg *msg)
         k->answered++;
     else if (msg->type == IPC_READY && k->phase == KEYS_STARTING)
         k->phase = KEYS_SERVING;
+    if (!is_own && msg->type == IPC_FAILED)
+        channel_failed(k, msg->number);
     if (msg->type == IPC_FAILED)
         failed(k, slice_of(msg->data, msg->size));
     else if (msg->type != IPC_READY)

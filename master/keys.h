@@ -38,7 +38,7 @@ struct keys_process {
     uint64_t crashed_at_us;
     unsigned backoff_ms;
     struct event channel;
-    struct deadline retry;   /* a send that failed for want of kernel memory */
+    struct deadline retry;   /* a send that failed, a channel that did not come to be */
     struct deadline start;   /* WAITING: when to spawn */
     struct deadline idle;    /* SERVING, not wanted any more: when to stop */
     struct deadline kill;    /* LEAVING: when patience ends */
