@@ -20,6 +20,7 @@ static struct proxy px;
 static struct segment *seg;
 static struct conf_fixture cf;
 static struct tls_process *tls;
+static int keyring = -1;
 static struct listener *l;
 static int origins[ORIGINS]; /* listening */
 static char big[4 << 20];
@@ -90,9 +91,10 @@ static inline struct generation *generation_of(const char *ini)
     }
     text[n] = '\0';
     fixture_good(&cf, text);
+    conf_read_files(&cf.text, cf.conf, NULL, &cf.report);
     add_objects(cf.conf);
-    g = generation_new(&cf.text, ++number, -1, &px.up, &cf.report);
-    ck_assert_ptr_nonnull(g);
+    g = generation_new(&cf.text, ++number, keyring, &px.up, &cf.report);
+    ck_assert_msg(g != NULL, "refused:\n%s", cf.report.text.s);
     return g;
 }
 
@@ -116,7 +118,8 @@ static inline void load(const char *ini)
     generation_unref(&old);
 }
 
-static inline void proxy_begin(const char *ini)
+/* All but a configuration. */
+static inline void proxy_setup(void)
 {
     struct sockaddr_in at;
 
@@ -150,6 +153,11 @@ static inline void proxy_begin(const char *ini)
     l->proxy = &px;
     l->name = strdup("web");
     l->refs = 1;
+}
+
+static inline void proxy_begin(const char *ini)
+{
+    proxy_setup();
     load(ini);
 }
 
