@@ -52,8 +52,8 @@ class Bench:
         self.origin.stop()
 
     def origin_for(self, setup):
-        """Its port; what passes a proxy undecrypted is TLS, that ends at a floor before it."""
-        if setup.tls != "passes":
+        """Its port; TLS that a proxy passes on, or begins, ends at a floor before it."""
+        if setup.tls not in ("passes", "begins"):
             return self.origin.port
         if not self.tls_origin:
             self.tls_origin = Floor(self.build, Setup(tls="ends"), self.origin.port,

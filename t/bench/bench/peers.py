@@ -3,6 +3,7 @@ import os
 import re
 
 from . import system
+from .certificates import NAME
 from .proxies import KEEPALIVE, Proxy, output_of
 
 FOR_EVER = 1000000000
@@ -37,13 +38,20 @@ NGINX_SITE = """
   server {{
     listen 127.0.0.1:{port}{tls}{backlog};
     server_name {host};
-    location / {{ proxy_pass http://u{i}; }}
+    location / {{ proxy_pass {scheme}://u{i}; }}
   }}
 """
 NGINX_TLS = """
   ssl_protocols TLSv1.2 TLSv1.3;
   ssl_certificate {own.cert};
   ssl_certificate_key {own.key};
+"""
+NGINX_TLS_UP = """
+  proxy_ssl_protocols TLSv1.2 TLSv1.3;
+  proxy_ssl_verify on;
+  proxy_ssl_trusted_certificate {own.cert};
+  proxy_ssl_name {name};
+  proxy_ssl_server_name on;
 """
 NGINX_STREAM = """
 stream {{
@@ -106,14 +114,15 @@ class Nginx(Proxy):
     def http(self):
         sites = [NGINX_SITE.format(i=i, host=host, port=self.port, origin=self.origin,
                                    keepalive=KEEPALIVE, for_ever=FOR_EVER,
-                                   tls=" ssl" if self.setup.tls else "",
+                                   tls=" ssl" if self.setup.tls == "ends" else "",
+                                   scheme="https" if self.setup.tls == "begins" else "http",
                                    backlog="" if i else " backlog=4096")
                  for i, host in enumerate(self.setup.hosts() or ["_"])]
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         log = f"{self.dir}/access.log combined buffer=64k flush=1s" if self.setup.has_log else "off"
-        own = self.setup.certificate() if self.setup.tls else None
+        tls = {"": "", "ends": NGINX_TLS, "begins": NGINX_TLS_UP}[self.setup.tls]
         return NGINX_HTTP.format(
-            tls=NGINX_TLS.format(own=own) if own else "",
+            tls=tls and tls.format(own=self.setup.certificate(), name=NAME),
             log=f"access_log {log};", for_ever=FOR_EVER, sites="".join(sites),
             upload="proxy_request_buffering off;" if self.setup.is_upload else "",
             temporary=" ".join(f"{kind}_temp_path {self.dir}/{kind};" for kind in kinds))
@@ -152,9 +161,15 @@ class Haproxy(Proxy):
         table = self.write("hosts.map", "".join(f"{h} b{i}\n" for i, h in enumerate(hosts)))
         return f"use_backend %[req.hdr(host),lower,map({table})]"
 
+    def server_tls(self):
+        if self.setup.tls != "begins":
+            return ""
+        own = self.setup.certificate()
+        return f" ssl verify required ca-file {own.cert} sni str({NAME}) verifyhost {NAME}"
+
     def command(self):
-        backends = [f"backend b{i}\n  server s 127.0.0.1:{self.origin} pool-purge-delay 1h\n"
-                    for i in range(max(self.setup.routes, 1))]
+        backends = [f"backend b{i}\n  server s 127.0.0.1:{self.origin} pool-purge-delay 1h"
+                    f"{self.server_tls()}\n" for i in range(max(self.setup.routes, 1))]
         is_tcp = self.setup.is_tcp or self.setup.tls == "passes"
         is_end = self.setup.tls == "ends"
         text = HAPROXY.format(

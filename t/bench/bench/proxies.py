@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 from . import system
-from .certificates import certificate
+from .certificates import NAME, certificate
 
 READY_S = 120  # under valgrind, on a busy machine
 KEEPALIVE = 128
@@ -21,7 +21,8 @@ class Setup:
     workers: int = 1
     has_log: bool = False
     is_upload: bool = False  # of bodies too large to be held
-    tls: str = ""            # "ends" at the proxy, or "passes" it by the name in the ClientHello
+    tls: str = ""            # "ends" at the proxy, "passes" it by the name in the ClientHello, or
+                             # "begins" there, to the origin
     key: str = "ecdsa"       # of certificates.KEYS
 
     def hosts(self):
@@ -74,7 +75,7 @@ class Proxy:
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.name} does not start")
         host = (self.setup.hosts() or ["bench"])[0]
-        return system.fetch(self.port, host, is_tls=bool(self.setup.tls))
+        return system.fetch(self.port, host, is_tls=self.setup.tls in ("ends", "passes"))
 
     def write(self, name, text):
         path = self.dir / name
@@ -144,7 +145,12 @@ class Rpd(Proxy):
         servers = "".join(f"server = 127.0.0.1:{self.origin} name=s{i}\n"
                           for i in range(self.setup.servers))
         return (f"[backend {name}]\n{servers}keepalive = {max(KEEPALIVE, self.setup.servers)}\n"
-                f"keepalive_timeout = 1h\n")
+                f"keepalive_timeout = 1h\n{self.backend_tls()}")
+
+    def backend_tls(self):
+        if self.setup.tls != "begins":
+            return ""
+        return f"tls = on\ntls_name = {NAME}\ntls_ca = {self.setup.certificate().cert}\n"
 
     def sections(self):
         """Routes and backends."""
@@ -177,7 +183,8 @@ class Rpd(Proxy):
         path = self.write("rpd.ini", (
             f"[global]\nworkers = {self.setup.workers}\nrun_dir = {self.dir}/run\n{user}"
             f"access_log = {log}\n{section}[listener web]\nbind = 127.0.0.1:{self.port}\n"
-            f"mode = {'tcp' if self.setup.is_tcp else 'http'}\n{listener}{self.sections()}"))
+            f"mode = {'tcp' if self.setup.is_tcp else 'http'}\ntimeout_idle = 1h\n"
+            f"{listener}{self.sections()}"))
         return [self.build / "rpd", "-c", path]
 
 

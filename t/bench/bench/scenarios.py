@@ -12,6 +12,7 @@ BOTH_FLOORS = (Splice, Floor)
 BOTH_RPDS = (Rpd, RpdKeysInside)
 TLS = Setup(tls="ends")
 PASS = Setup(tls="passes")
+UP = Setup(tls="begins")
 # OpenSSL is nearly all of a handshake, and keys apart cost what asking for a signature does.
 HANDSHAKE = {"rate": 400, "requests": 50, "rpds": BOTH_RPDS, "goals": (1.15, 1.00)}
 IDLE_TLS_BYTES = 14800
@@ -73,6 +74,11 @@ SCENARIOS = {
     "pass_close": Scenario("TLS passed on by its SNI, 1 KiB, a connection for each request",
                            Load(connections=32, is_close=True, tls="resumed"), PASS, requests=100,
                            goals=(0.80,)),
+    "up_1k": Scenario("TLS to the origin, 1 KiB, 64 kept connections", setup=UP, rate=6000,
+                      floors=(), goals=(0.80,)),
+    "up_10m": Scenario("TLS to the origin, 10 MiB, 8 kept connections",
+                       Load(f"/{MIB10}", MIB10, 8), UP, requests=2, unit="MiB", units=10,
+                       floors=(), goals=(0.80,)),
     "idle": Special("memory of (up to) 10,000 idle connections, 64 others active", ("memory",),
                     special.idle),
     "tls_idle": Special("memory of (up to) 10,000 idle TLS connections, 64 others active",

@@ -17,6 +17,7 @@ from .report import number
 KINDS = (Floor, Rpd, Nginx, Haproxy)
 MIB10 = 10 << 20
 GROWTH_MAX = 1.10
+REST_S = 2.5  # after which what is kept for connections just used is given back
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ def idle(out, options, kinds=KINDS, setup=Setup(), load=Load(), most=None):
             pss = []
             for n in (1, count + 1):
                 with idling(bench, player, n):
+                    time.sleep(REST_S)
                     pss.append(system.pss_bytes(player.proxy.pids))
             each = (pss[1] - pss[0]) / count
             rows.append([player.label, number(each, 0), number(pss[0] / 1024, 0),
