@@ -38,16 +38,18 @@ static void put_row(struct grid *g, const struct model *m, const struct row *r)
 {
     const struct field *hosts = kind_field(r->kind, "hosts");
     struct slice text = hosts ? row_text(m, r, hosts) : SLICE("-");
-    char *copy = xstrndup(text.p, text.n);
+    char *copy = xstrndup(text.p, text.n), buf[HUMAN_MAX];
     struct strbuf why;
+    bool is_bad;
 
     strbuf_init(&why);
     put_why(&why, m, r);
-    if (why.n > 0) {
-        grid_cell(g, STYLE_PLAIN, r->name);
-        grid_cell(g, STYLE_BAD, why.s);
-        grid_cell(g, STYLE_PLAIN, copy);
-    }
+    is_bad = why.n > 0;
+    if (!is_bad)
+        strbuf_printf(&why, "good for %s", human_span(buf, until(m, r, "not_after")));
+    grid_cell(g, STYLE_PLAIN, r->name);
+    grid_cell(g, is_bad ? STYLE_BAD : STYLE_PLAIN, why.s);
+    grid_cell(g, STYLE_PLAIN, copy);
     strbuf_fini(&why);
     free(copy);
 }
@@ -59,10 +61,10 @@ void expiry_table(struct strbuf *out, const struct model *m, bool is_colour)
 
     grid_init(&g);
     grid_column(&g, "certificate", true);
-    grid_column(&g, "needs attention", true);
+    grid_column(&g, "validity", true);
     grid_column(&g, "hosts", true);
     for (size_t i = 0; kind && i < m->rows.n; i++)
-        if (m->rows.v[i].kind == kind)
+        if (m->rows.v[i].kind == kind && row_value_of(&m->rows.v[i], "not_after") != 0)
             put_row(&g, m, &m->rows.v[i]);
     if (g.cells.n > g.columns) {
         strbuf_addc(out, '\n');

@@ -302,11 +302,11 @@ START_TEST(test_certificates_that_expire)
     certify_all();
     m = read_model();
     expiry_table(&out, m, false);
-    has("\ncertificate  needs attention");
+    has("\ncertificate  validity");
     has("\nsoon         expires in 13d00h");
     has("\nover         expired 5h00m ago");
     has("\nnext         not valid yet, but in 2h59m");
-    has_not("fine");
+    has("\nfine         good for 14d23h");
     has_not("none");
     strbuf_clear(&out);
     json_init(&j, &out);
