@@ -25,11 +25,13 @@
 /* Nobody looks into this process, and it leaves nothing behind: no core, no page in the swap. */
 static void shut_off(void)
 {
-    const struct rlimit none = { 0, 0 };
+    const struct rlimit none = { 0, 0 }, all = { RLIM_INFINITY, RLIM_INFINITY };
 
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)setrlimit(RLIMIT_CORE, &none);
-    (void)mlockall(MCL_CURRENT | MCL_FUTURE); /* as far as the limit of locked memory goes */
+    /* Under a limit of locked memory allocations would fail later on. */
+    if (setrlimit(RLIMIT_MEMLOCK, &all) == 0)
+        (void)mlockall(MCL_CURRENT | MCL_FUTURE);
 }
 
 static int child_main(const struct conf *conf, int sock)
