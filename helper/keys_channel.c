@@ -2,8 +2,8 @@
  * little are answered first, so that a flood of RSA does not keep a worker's other handshakes
  * waiting; a malformed one ends the channel.
  *
- *   packet -> quick ones: signed at once, answers gathered --+-> packet
- *       +---> slow ones: `slow`, one between two packets ----+
+ *   packets -> quick ones: signed at once, answers gathered ------+-> packet
+ *        +---> slow ones: `slow`, one when no packet waits -------+
  */
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +22,8 @@
 /* A worker has no more questions open than this; one that does waits. */
 #define SLOW_MAX 1024
 #define SLOW_ROOM (SLOW_MAX + KEYS_REQUESTS_MAX / 48)
+/* Taken before the next slow question is answered. */
+#define PACKETS_MAX 64
 /* Quick answers gathered before they leave: half a millisecond's work. */
 #define QUICK_MAX 16
 
@@ -41,6 +43,7 @@ struct channel {
     struct grants grants;
     struct signer signer;
     /* the thread's */
+    bool has_warned;
     unsigned gathered;         /* answers in `out` */
     size_t out_n;
     char out[KEYS_REPLIES_MAX];
@@ -85,6 +88,15 @@ static void catch_up(struct keys_process *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* Once: a worker gone wrong shall not fill the log. */
+static void warn_of_unknown(struct channel *c)
+{
+    if (!c->has_warned)
+        log_warnx("a worker asks for keys that it may not use (channel %llu)",
+                  (unsigned long long)c->number);
+    c->has_warned = true;
+}
+
 /* false: the channel has ended. */
 static bool answer(struct channel *c, const struct keys_request *r)
 {
@@ -97,8 +109,7 @@ static bool answer(struct channel *c, const struct keys_request *r)
          * listened yet. */
         catch_up(c->process);
         if (!try_sign(c, r, signature, &reply))
-            log_warnx("a key was asked for that worker's channel %llu may not use",
-                      (unsigned long long)c->number);
+            warn_of_unknown(c);
     }
     n = keys_put_reply(c->out, c->out_n, sizeof c->out, &reply);
     if (n == 0) {
@@ -149,21 +160,35 @@ static bool serve_packet(struct channel *c, struct slice packet)
     return taken == 0 && flush(c);
 }
 
-/* Waits for a packet if there is nothing else to do. */
-static bool serve_next(struct channel *c)
+/* Waits for a packet if there is nothing else to do. 1; 0 there is none; -1 the channel has ended,
+ * or has to. */
+static int serve_next(struct channel *c)
 {
-    ssize_t n;
+    ssize_t n = recv(c->fd, c->in, sizeof c->in, MSG_TRUNC | (c->nslow > 0 ? MSG_DONTWAIT : 0));
 
-    if (c->nslow >= SLOW_MAX)
-        return true;
-    n = recv(c->fd, c->in, sizeof c->in, MSG_TRUNC | (c->nslow > 0 ? MSG_DONTWAIT : 0));
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
     if ((size_t)n > sizeof c->in) {
         log_errorx("channel %llu is closed: packet too large", (unsigned long long)c->number);
-        return false;
+        return -1;
     }
-    return n > 0 && serve_packet(c, slice_of(c->in, (size_t)n));
+    return n > 0 && serve_packet(c, slice_of(c->in, (size_t)n)) ? 1 : -1;
+}
+
+/* The packets that wait, of which there may be no end, and one slow question. */
+static bool serve_some(struct channel *c)
+{
+    for (unsigned i = 0; i < PACKETS_MAX && c->nslow < SLOW_MAX; i++) {
+        int r = serve_next(c);
+
+        if (r < 0)
+            return false;
+        if (r == 0)
+            break;
+        if (c->nslow == 0)
+            return true;
+    }
+    return c->nslow == 0 || answer_slow(c);
 }
 
 /* ---- the thread ---- */
@@ -184,7 +209,7 @@ static void *serve(void *arg)
     struct channel *c = arg;
     struct keys_process *p = c->process;
 
-    while (serve_next(c) && (c->nslow == 0 || answer_slow(c)))
+    while (serve_some(c))
         ;
     pthread_mutex_lock(&p->lock);
     list_remove(&c->link);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -211,11 +212,17 @@ struct shake {
     int server_r, client_r; /* 1: done */
     bool has_failed;
     unsigned waits, wakes;
+    unsigned place; /* among those that were woken */
 };
+
+static unsigned all_wakes;
 
 static inline void on_wake(struct key_wait *w)
 {
-    CONTAINER(w, struct shake, wait)->wakes++;
+    struct shake *s = CONTAINER(w, struct shake, wait);
+
+    s->wakes++;
+    s->place = ++all_wakes;
 }
 
 static inline SSL_CTX *server_context(int kind, int version)
