@@ -274,6 +274,27 @@ END_TEST
 
 /* ---- ends ---- */
 
+/* A peer who puts each byte into a record of its own does not keep us from the others: nor does he
+ * lose any. */
+START_TEST(test_tiny_records_are_read_by_turns)
+{
+    enum { N = 2000 };
+
+    build();
+    tls_open(true);
+    peer_start();
+    ck_assert_int_eq(handshake(), 0);
+    u.read_max = 16384;
+    u.readable = 0;
+    for (int i = 0; i < N; i++)
+        peer_says(big + i, 1);
+    UNTIL(u.got_n >= N);
+    ck_assert_uint_eq(u.got_n, N);
+    ck_assert_mem_eq(u.got, big, N);
+    ck_assert_uint_ge(u.readable, N / 256);
+}
+END_TEST
+
 START_TEST(test_shutdown_is_half)
 {
     build();
@@ -511,6 +532,7 @@ int main(void)
         test_accept_13, test_accept_12, test_connect_13, test_connect_12,
         test_accept_with_first_bytes, test_split_anywhere, test_big_transfers_small_sockets_13,
         test_big_transfers_small_sockets_12, test_small_bufs_are_one_record, test_read_in_pieces,
+        test_tiny_records_are_read_by_turns,
         test_shutdown_is_half, test_close_notify_is_the_end, test_client_cut_short_has_ended,
         test_server_cut_short_is_a_failure, test_server_that_says_goodbye_has_ended,
         test_server_is_quiet_but_for_tickets, test_reset_says_no_goodbye,

@@ -521,6 +521,10 @@ static void resume_task(struct task *t)
 {
     struct conn *c = CONTAINER(t, struct conn, resume);
 
+    if (c->is_behind) {
+        c->is_behind = false;
+        c->is_readable = true;
+    }
     if (c->is_connecting)
         (void)connect_step(c, EPOLLOUT);
     else if (c->is_broken && !c->is_told)

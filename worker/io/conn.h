@@ -107,6 +107,7 @@ struct conn {
     bool is_open : 1;     /* false once closed: callbacks no longer come */
     bool is_readable : 1; /* unread bytes or the end may wait, in the kernel or in TLS */
     bool is_dry : 1;      /* of TLS: the kernel has no more, a short read said so */
+    bool is_behind : 1;   /* of TLS: a read came short though there was more; `resume` reads on */
     bool is_hup : 1;      /* the peer's output ended or failed: read on until 0 */
     bool is_blocked : 1;  /* the socket took less than it was to: wait for EPOLLOUT */
     bool is_broken : 1;
