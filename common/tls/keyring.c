@@ -170,7 +170,8 @@ int keyring_write(const struct keyring_key *keys, size_t n)
     struct keyring_key *sorted = xcalloc(n + 1, sizeof *sorted);
     int fd = memfd_create("rpd-keyring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-    if (fd >= 0 && (write_keys(fd, sorted, sorted_copy(keys, n, sorted)) != 0 ||
+    if (fd >= 0 && (fchmod(fd, S_IRUSR | S_IWUSR) != 0 ||
+                    write_keys(fd, sorted, sorted_copy(keys, n, sorted)) != 0 ||
                     fcntl(fd, F_ADD_SEALS, KEYRING_SEALS) != 0))
         fd_close(&fd);
     free(sorted);
