@@ -82,21 +82,24 @@ static const struct conf_route *take(struct smap *map, struct slice key,
     return owner == r ? NULL : owner;
 }
 
-/* The name that picks the route is all that is known before TLS is ended or passed through. */
-static void check_one_way(struct checker *k, const struct conf_section *s,
+/* The name that picks the route is all that is known before TLS is ended or passed through: false,
+ * another route has it the other way, reported. */
+static bool check_one_way(struct checker *k, const struct conf_section *s,
                           const struct conf_listener *l, struct slice host)
 {
     const struct conf_route *r = s->target, *before;
     struct slice key = arena_printf(&k->arena, "%zu %.*s", l->index, SLICE_ARG(host));
 
     before = l->tls ? take(&k->hosts, key, r) : NULL;
-    if (before && before->tls != r->tls)
-        conf_section_error(k->b, s, NULL, "%s TLS for %s%.*s%s on [listener %s], and [route %s] "
-                           "at %s:%u %s: only one of them can be",
-                           r->tls == CONF_ROUTE_PASSTHROUGH ? "passes through" : "ends",
-                           host.n > 0 ? "'" : "any host", SLICE_ARG(host), host.n > 0 ? "'" : "",
-                           l->name, before->name, before->origin.file, before->origin.line,
-                           r->tls == CONF_ROUTE_PASSTHROUGH ? "ends it" : "passes it through");
+    if (!before || before->tls == r->tls)
+        return true;
+    conf_section_error(k->b, s, NULL, "%s TLS for %s%.*s%s on [listener %s], and [route %s] at "
+                       "%s:%u %s: only one of them can be",
+                       r->tls == CONF_ROUTE_PASSTHROUGH ? "passes through" : "ends",
+                       host.n > 0 ? "'" : "any host", SLICE_ARG(host), host.n > 0 ? "'" : "",
+                       l->name, before->name, before->origin.file, before->origin.line,
+                       r->tls == CONF_ROUTE_PASSTHROUGH ? "ends it" : "passes it through");
+    return false;
 }
 
 /* Remembers the claim on requests; true when it was free. *before: who had it. */
@@ -113,7 +116,8 @@ static bool claim(struct checker *k, const struct conf_section *s, size_t listen
     struct slice key = arena_printf(&k->arena, "%zu %.*s %.*s", listener, SLICE_ARG(name),
                                     SLICE_ARG(path));
 
-    check_one_way(k, s, l, name);
+    if (!check_one_way(k, s, l, name))
+        return true;
     owner = take(&k->claims, key, r);
     if (owner)
         *before = owner;
@@ -139,11 +143,11 @@ static bool claim_listener(struct checker *k, const struct conf_section *s, size
     return has_some;
 }
 
-/* A route that names no listener belongs to the http ones; one that passes TLS through, to those
- * with TLS. */
+/* A route that names no listener belongs to the http ones; one that passes TLS through, to all with
+ * TLS. */
 static bool takes_unnamed(const struct conf_route *r, const struct conf_listener *l)
 {
-    return l->mode == CONF_MODE_HTTP && (l->tls || r->tls == CONF_ROUTE_TERMINATE);
+    return r->tls == CONF_ROUTE_PASSTHROUGH ? l->tls : l->mode == CONF_MODE_HTTP;
 }
 
 static void claim_all(struct checker *k, const struct conf_section *s)
@@ -164,9 +168,9 @@ static void claim_all(struct checker *k, const struct conf_section *s)
     if (!has_some && before)
         conf_section_error(k->b, s, NULL, "never matches: [route %s] at %s:%u takes the same %s",
                            before->name, before->origin.file, before->origin.line, what);
-    else if (!has_listener && r->tls == CONF_ROUTE_PASSTHROUGH && k->nhttp > 0)
-        conf_section_error(k->b, s, NULL, "never matches: it passes TLS through, and no http "
-                           "listener has tls = on");
+    else if (!has_listener && r->tls == CONF_ROUTE_PASSTHROUGH && k->conf->nlisteners > 0)
+        conf_section_error(k->b, s, NULL, "never matches: it passes TLS through, and no listener "
+                           "has tls = on");
 }
 
 /* Of a listener without TLS one route takes all. */
@@ -257,7 +261,8 @@ static void check_route(struct checker *k, const struct conf_section *s)
         conf_section_error(k->b, s, "listener", "http and tcp listeners cannot share a route");
     else if (ntcp > 0)
         check_tcp_route(k, s, r);
-    else if (r->listener.n == 0 && k->nhttp == 0 && k->conf->nlisteners > 0)
+    else if (r->listener.n == 0 && r->tls == CONF_ROUTE_TERMINATE && k->nhttp == 0 &&
+             k->conf->nlisteners > 0)
         conf_section_error(k->b, s, NULL, "never matches: there is no http listener, and a tcp "
                            "one must be named in `listener`");
     else {

@@ -191,7 +191,7 @@ ERRORS = [
      r"passthrough, but \[listener web\] has no tls = on"),
     ("passthrough nowhere", with_("[listener web]\nbind = @web@\n",
                                   "[route all]\ntls = passthrough\nbackend = pool\n"),
-     "[route all]", r"never matches: .*no http listener has tls = on"),
+     "[route all]", r"never matches: .*no listener has tls = on"),
     ("passthrough and a path", with_("[route all]\ntls = passthrough\nbackend = pool\npath = /x\n"),
      "path = /x", r"does not belong in a route with tls = passthrough"),
     ("passthrough and no backend", with_("[route all]\ntls = passthrough\nrespond = 200\n"),

@@ -231,8 +231,8 @@ START_TEST(test_passthrough)
           "f.ini:13: [route r] tls: passthrough, but [listener plain] has no tls = on" },
         { APP "[listener plain]\nbind = :80\ndefault_backend = app\n"
           "[route r]\ntls = passthrough\nbackend = app\n",
-          "f.ini:6: [route r]: never matches: it passes TLS through, and no http listener has "
-          "tls = on" },
+          "f.ini:6: [route r]: never matches: it passes TLS through, and no listener has tls = "
+          "on" },
         { WEB "[route r]\ntls = passthrough\nbackend = app\npath = /x\n",
           "f.ini:13: [route r] path: does not belong in a route with tls = passthrough, which "
           "takes host, listener, backend, timeouts, retries, retry_on and access_log" },
@@ -266,7 +266,14 @@ START_TEST(test_names_tell_sessions_apart)
                      "[route b]\nlistener = web\nhost = *.test\nbackend = app\ntls = passthrough\n"
                      "[route c]\nlistener = web\nbackend = app\n");
     ck_assert_uint_eq(x.conf->routes[0].host.n, 1);
-    /* A plain route that names no listener takes http's, a passthrough one those with TLS. */
+    /* A plain route that names no listener takes http's, a passthrough one all with TLS. */
+    fixture_good(&x, APP TLS "mode = tcp\n[listener plain]\nbind = :80\nmode = tcp\n"
+                     "default_backend = app\n[route a]\ntls = passthrough\nbackend = app\n");
+    ck_assert_uint_eq(x.report.warnings, 0);
+    fixture_bad(&x, WEB "mode = tcp\n[route a]\nhost = a.test\ntls = passthrough\nbackend = app\n"
+                    "[route b]\nlistener = web\nhost = a.test\nbackend = app\n",
+                "f.ini:15: [route b]: ends TLS for 'a.test' on [listener web], and [route a] at "
+                "f.ini:11 passes it through: only one of them can be");
     fixture_good(&x, WEB "[listener plain]\nbind = :80\n[route a]\nhost = a.test\n"
                      "tls = passthrough\nbackend = app\n[route b]\nbackend = app\n");
     fixture_bad(&x, WEB "mode = tcp\n[route a]\nlistener = web\nhost = a.test\nbackend = app\n"
