@@ -208,6 +208,7 @@ static int try_it(struct master *m)
     fd_close(&output[1]);
     fd_close(&status[1]);
     if (pid > 0) {
+        (void)setpgid(pid, pid); /* it does so too: the group is there before we may end it */
         u->pid = pid;
         deadline_set(&m->events, &u->deadline, TRIAL_MS);
         return 0;

@@ -159,7 +159,7 @@ struct tls *tls_new(struct tls_side *side, int fd)
         return tls;
     }
     SSL_set_connect_state(tls->ssl);
-    if (SSL_set_tlsext_host_name(tls->ssl, NAME) != 1)
+    if (SSL_set_tlsext_host_name(tls->ssl, (char *)(uintptr_t)NAME) != 1)
         fail("TLS");
     if (side->session)
         offer(tls, side);

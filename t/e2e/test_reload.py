@@ -254,13 +254,14 @@ def test_fifty_reloads_leak_nothing(rpd, origin):
         for n in range(4):  # settled: allocators and pools have their size
             d.reload(texts[n % 2])
             assert client.ask().status == 200
+        wait_until(lambda: len(d.processes()) == 3, 10, "the reader to end")
         pids = sorted(d.processes())
         fds = [fd_count(pid) for pid in pids]
         sizes = [memory(pid, "Private_Dirty") for pid in pids]
         for n in range(50):
             d.reload(texts[n % 2])
             assert client.ask("/r").body.strip() == b"%d" % (n % 2)
-    assert sorted(d.processes()) == pids
+    wait_until(lambda: sorted(d.processes()) == pids, 10, "the same processes")
     wait_until(lambda: [fd_count(pid) for pid in pids] <= fds, 5,
                f"descriptors {[fd_count(pid) for pid in pids]} to be as before {fds}")
     if not is_sanitized():

@@ -234,7 +234,7 @@ def test_a_start_that_cannot_guard_keys_fails(rpd, leaves, tmp_path):
     script = tmp_path / "without-seccomp.py"
     script.write_text(WITHOUT_SECCOMP)
     wrapper = (sys.executable, script, str(number))
-    why = r"rpd: keys: system calls cannot be ruled out \(seccomp\): Invalid argument"
+    why = r"system calls cannot be ruled out \(seccomp\): Invalid argument"
     with pytest.raises(StartError, match=why):
         rpd(site(leaves), wrapper=wrapper)
     d = rpd(site(leaves), wrapper=wrapper, globals_="key_process = off\n")

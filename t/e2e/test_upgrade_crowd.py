@@ -49,7 +49,7 @@ def test_twenty_upgrades_drop_nothing(rpd, stand, program):
     crowd.check_totals(before, after)
     assert after["rpd"]["upgrades"] == 1 + times(20)
     assert after["rpd"]["worker_crashes"] == 0
-    wait_until(lambda: fds(d.pid) == master, 10, "the master to have no more descriptors")
+    wait_until(lambda: fds(d.pid) <= master, 10, "the master to have no more descriptors")
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ static SSL *client_new(int *fd)
 
     *fd = connect_client();
     SSL_set_fd(ssl, *fd);
-    SSL_set_tlsext_host_name(ssl, "a.test");
+    SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)"a.test");
     SSL_set_connect_state(ssl);
     return ssl;
 }

@@ -126,7 +126,7 @@ static void open_name(const char *sni)
 static void client_forces(const char *algorithms, int kind)
 {
     peer_context(true);
-    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(peer_ctx, algorithms), 1);
+    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(peer_ctx, (char *)(uintptr_t)algorithms), 1);
     open_name("a.example");
     ck_assert_int_eq(handshake(), 0);
     ck_assert_int_eq(key_seen(), kind);
@@ -146,7 +146,7 @@ START_TEST(test_ecdsa_and_rsa_for_one_name)
     ck_assert_int_eq(key_seen(), EVP_PKEY_RSA);
     /* Clients without a name have the choice as well. */
     peer_context(true);
-    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(peer_ctx, "ECDSA+SHA256"), 1);
+    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(peer_ctx, (char *)(uintptr_t)"ECDSA+SHA256"), 1);
     open_name("");
     ck_assert_int_eq(handshake(), 0);
     ck_assert_int_eq(key_seen(), EVP_PKEY_EC);
@@ -211,14 +211,15 @@ START_TEST(test_stapled)
     SSL_CTX_set_tlsext_status_type(peer_ctx, TLSEXT_STATUSTYPE_ocsp);
     SSL_CTX_set_tlsext_status_cb(peer_ctx, on_staple);
     SSL_CTX_set_tlsext_status_arg(peer_ctx, &seen);
-    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(peer_ctx, "ECDSA+SHA256"), 1);
+    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(peer_ctx, (char *)(uintptr_t)"ECDSA+SHA256"), 1);
     open_name("a.example");
     ck_assert_int_eq(handshake(), 0);
     ck_assert_uint_eq(seen, 1);
     /* The other certificate has none. */
     peer_context(true);
     SSL_CTX_set_tlsext_status_type(peer_ctx, TLSEXT_STATUSTYPE_ocsp);
-    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(peer_ctx, "rsa_pss_rsae_sha256"), 1);
+    ck_assert_int_eq(SSL_CTX_set1_sigalgs_list(
+                         peer_ctx, (char *)(uintptr_t)"rsa_pss_rsae_sha256"), 1);
     open_name("a.example");
     ck_assert_int_eq(handshake(), 0);
     const unsigned char *p;

@@ -175,7 +175,7 @@ static inline void peer_start(void)
 
 static inline void peer_name(const char *sni)
 {
-    ck_assert_int_eq(SSL_set_tlsext_host_name(peer_ssl, sni), 1);
+    ck_assert_int_eq(SSL_set_tlsext_host_name(peer_ssl, (char *)(uintptr_t)sni), 1);
 }
 
 /* 0 done; else what SSL_get_error says, WANT_ excepted: then the loop runs. */

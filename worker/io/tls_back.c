@@ -83,7 +83,8 @@ static bool expect_name(SSL *ssl, const char *name)
     if (is_address(name))
         return X509_VERIFY_PARAM_set1_ip_asc(param, name);
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_set_tlsext_host_name(ssl, name) && X509_VERIFY_PARAM_set1_host(param, name, 0);
+    return SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)name)
+           && X509_VERIFY_PARAM_set1_host(param, name, 0);
 }
 
 static bool offer(SSL *ssl, struct slice alpn)
