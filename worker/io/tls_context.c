@@ -59,10 +59,10 @@ void tls_site_free(void *ctx, void *value, CRYPTO_EX_DATA *data, int index, long
 
 static bool set_groups(SSL_CTX *ctx)
 {
-    if (SSL_CTX_set1_groups_list(ctx, GROUPS_HYBRID))
+    if (SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)GROUPS_HYBRID))
         return true;
     ERR_clear_error();
-    return SSL_CTX_set1_groups_list(ctx, GROUPS);
+    return SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)GROUPS);
 }
 
 SSL_CTX *tls_context_new(struct tls_process *p, bool is_server, enum conf_tls_version min,
