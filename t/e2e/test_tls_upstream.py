@@ -110,6 +110,17 @@ def test_a_unix_socket_has_the_name_it_is_given(rpd, origin, pki, tmp_path):
     assert o.handshakes[0].sni == NAME
 
 
+def test_without_tls_ca_it_is_the_systems_that_are_believed(rpd, origin, pki):
+    o = origin(leaf=pki.good)
+    d = rpd(plain(o, backend=f"tls = on\ntls_name = {NAME}"), workers=1,
+            env={"SSL_CERT_FILE": str(pki.ca.bundle)})
+    assert d.ask().status == 200
+    d = rpd(plain(o, backend=f"tls = on\ntls_name = {NAME}"), workers=1,
+            env={"SSL_CERT_FILE": str(pki.other.bundle)})
+    assert d.ask().status == 502
+    assert server_of(d)["last_error"] == "certificate untrusted"
+
+
 def test_verification_can_be_turned_off(rpd, origin, pki):
     leaves = [pki.self_signed, pki.expired, pki.wrong, pki.stranger]
     for leaf in leaves:

@@ -13,6 +13,7 @@
 
 struct tls_back {
     uint32_t refs;
+    struct tls_certs *certs; /* what the next generation has as well is not parsed again */
     SSL_CTX *ctx;
     uint64_t settings; /* a hash of all that a session's worth depends on */
 };
@@ -180,6 +181,7 @@ struct tls_back *tls_back_new(struct tls_process *p, const struct conf *conf,
     struct tls_site *site;
 
     b->refs = 1;
+    b->certs = tls_certs_ref(certs);
     b->settings = hash_settings(backend, ca, cert);
     b->ctx = tls_context_new(p, false, CONF_TLS_1_2, &site);
     if (!b->ctx) {
@@ -215,5 +217,6 @@ void tls_back_unref(struct tls_back **bp)
     if (!b || --b->refs > 0)
         return;
     SSL_CTX_free(b->ctx);
+    tls_certs_unref(&b->certs);
     free(b);
 }
