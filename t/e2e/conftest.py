@@ -13,7 +13,7 @@ for name in ("daemon", "client", "crowd", "origin", "wire", "util"):
 from harness.crowd import Stand  # noqa: E402
 from harness.daemon import Daemon, Site  # noqa: E402
 from harness.origin import Origin  # noqa: E402
-from harness.tls_origin import TlsOrigin  # noqa: E402
+from harness.tls_origin import Pki, TlsOrigin  # noqa: E402
 from harness.util import RPCTL, RPD, is_sanitized  # noqa: E402
 
 
@@ -88,6 +88,12 @@ def shared_origin():
 def rpd(origin):
     """Starts daemons: rpd(configuration, workers=2, globals_="", ...) -> Daemon."""
     yield from _daemons()
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory):
+    """Certificates of servers that speak TLS."""
+    return Pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture

@@ -2,10 +2,56 @@
 
 import ssl
 
+from .certs import Authority, Leaf, make_key, openssl
 from .origin import Origin
 
 # Alerts as they are sent before any key is agreed on.
 HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
+NAME = "www.test"
+
+
+def self_signed(place, name):
+    """A certificate in an authority's folder that nobody issued."""
+    leaf = Leaf(place, "self", (name,))
+    make_key(leaf.key)
+    openssl("req", "-x509", "-key", leaf.key, "-out", leaf.chain, "-days", "9",
+            "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+    return leaf
+
+
+class Pki:
+    """What the tests of servers show and believe, good and bad in each way."""
+
+    def __init__(self, folder):
+        self.ca = Authority(folder, "Good CA")
+        self.other = Authority(folder, "Other CA")
+        self.good = self.ca.issue(NAME, "localhost", "127.0.0.1")
+        self.below = self.ca.intermediate("Below").issue(NAME)
+        self.named = self.ca.issue(NAME, "*.wild.test")
+        self.wrong = self.ca.issue("elsewhere.test")
+        self.expired = self.ca.issue(NAME, starts=-40, days=30)
+        self.early = self.ca.issue(NAME, starts=3)
+        self.stranger = self.other.issue(NAME)
+        self.self_signed = self_signed(self.ca, NAME)
+        self.client = self.ca.issue(common_name="rpd itself", label="client")
+        self.foreign_client = self.other.issue(common_name="someone", label="foreign")
+
+
+def tls(pki, name=NAME, ca=None, **more):
+    """Lines of a [backend]."""
+    keys = {"tls": "on", "tls_ca": ca or pki.ca.bundle, **more}
+    if name:
+        keys["tls_name"] = name
+    return "".join(f"{key} = {value}\n" for key, value in keys.items())
+
+
+def server_of(d, name="s0", backend="pool"):
+    return d.stats()["backends"][backend]["servers"][name]
+
+
+def counts(d, name="s0"):
+    s = server_of(d, name)
+    return s["tls_handshakes"], s["tls_resumed"], s["tls_failed"]
 
 
 def server_context(leaf, client_ca=None, version=None):
