@@ -124,6 +124,19 @@ static void timer_makes_flush(struct timer *t)
     loop_flush_soon(&loop, &a.flush);
 }
 
+/* Who waits for input alone is not told that there is room. */
+START_TEST(test_input)
+{
+    ck_assert_int_eq(loop_add_input(&loop, a.fds[0], &a.watch), 0);
+    ck_assert_int_eq(loop_add(&loop, b.fds[0], &b.watch), 0);
+    ck_assert_int_eq(loop_once(&loop, 0), 0);
+    ck_assert_str_eq(trace, "eb");
+    ck_assert_int_eq(write(a.fds[1], "x", 1), 1);
+    ck_assert_int_eq(loop_once(&loop, 1000), 0);
+    ck_assert_str_eq(trace, "ebea");
+}
+END_TEST
+
 START_TEST(test_order_of_a_batch)
 {
     watch_both();
@@ -294,7 +307,7 @@ int main(void)
         test_order_of_a_batch, test_cancelled_task, test_task_cancels_the_next,
         test_endless_task_starves_nobody, test_forgotten_watch, test_waits_for_timer,
         test_does_not_wait_with_work, test_the_dead_bury_the_dead, test_run_until_stopped,
-        test_http_date,
+        test_http_date, test_input,
     };
     Suite *suite = suite_create("loop");
     TCase *tcase = tcase_create("loop");

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include "common/base/clock.h"
 #include "common/base/fd.h"
@@ -206,6 +205,7 @@ static void on_event(struct watch *watch, uint32_t events)
     struct keys *k = CONTAINER(watch, struct keys, watch);
     int n = KEYS_BATCH;
 
+    (void)events;
     while (k->fd >= 0 && n == KEYS_BATCH)
         n = receive(k);
     if (k->fd >= 0 && n < 0) {
@@ -213,8 +213,7 @@ static void on_event(struct watch *watch, uint32_t events)
             log_errorx("the channel to rpd: keys is closed: malformed");
         lose_channel(k);
     }
-    if (events & EPOLLOUT)
-        k->is_full = false;
+    k->is_full = false; /* who answers has read */
     if (!list_empty(&k->queue))
         loop_flush_soon(k->loop, &k->flush);
 }
@@ -223,7 +222,8 @@ void keys_use_channel(struct keys *k, int fd)
 {
     if (k->fd >= 0)
         lose_channel(k);
-    if (loop_add(k->loop, fd, &k->watch) < 0) {
+    /* When it is full there are questions in it: there will be room when their answers come. */
+    if (loop_add_input(k->loop, fd, &k->watch) < 0) {
         log_error("the channel to rpd: keys");
         fd_close(&fd);
         return;

@@ -38,7 +38,7 @@ struct keys {
     bool is_started;           /* what is below and OpenSSL's is there */
     unsigned nkeys;            /* EVP_PKEYs */
     int fd;                    /* -1: there is no process */
-    bool is_full;              /* the channel: until an event says that it takes more */
+    bool is_full;              /* the channel, until answers come */
     struct list queue, sent;   /* of struct key_op, in the order asked */
     uint64_t serial;           /* of the last question */
     struct key_op *ops[KEYS_WAITING_MAX]; /* by place */

@@ -31,12 +31,21 @@ void loop_fini(struct loop *l)
     fd_close(&l->epoll_fd);
 }
 
-int loop_add(struct loop *l, int fd, struct watch *w)
+static int add(struct loop *l, int fd, struct watch *w, uint32_t events)
 {
-    struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                              .data.ptr = w };
+    struct epoll_event ev = { .events = events | EPOLLRDHUP | EPOLLET, .data.ptr = w };
 
     return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+int loop_add(struct loop *l, int fd, struct watch *w)
+{
+    return add(l, fd, w, EPOLLIN | EPOLLOUT);
+}
+
+int loop_add_input(struct loop *l, int fd, struct watch *w)
+{
+    return add(l, fd, w, EPOLLIN);
 }
 
 void loop_remove(struct loop *l, int fd, const struct watch *w)

@@ -66,6 +66,8 @@ int loop_once(struct loop *l, int timeout_ms);
 /* Adds fd for EPOLLIN|EPOLLOUT|EPOLLRDHUP|EPOLLET, for its life: there is no modify. Removal is
  * by close() of a descriptor that is ours alone. -1 with errno. */
 int loop_add(struct loop *l, int fd, struct watch *w);
+/* The same for EPOLLIN|EPOLLRDHUP|EPOLLET: who is not interested in room is not woken by it. */
+int loop_add_input(struct loop *l, int fd, struct watch *w);
 /* Takes fd out, for one that other processes hold open too: closing our copy would leave it in the
  * set. Its events left in this batch are dropped. */
 void loop_remove(struct loop *l, int fd, const struct watch *w);
