@@ -28,12 +28,21 @@
 /* Runs of a handshake that is given up while it waits for a key. */
 #define UNWIND_MAX 8
 
+/* Before OpenSSL is called. */
+static void enter(struct tls_conn *t)
+{
+    t->process->current = t;
+}
+
 /* ---- its buffers ---- */
 
+/* The same for what needs buffers. */
 static void touch(struct tls_conn *t)
 {
     struct tls_process *p = t->process;
 
+    assert(t->info);
+    enter(t);
     t->used_us = p->conns->loop->now_us;
     if (p->warm.next != &t->warm)
         tls_process_warm(t);
@@ -72,7 +81,7 @@ static void on_key(struct key_wait *w)
 /* Steps of handshake messages that come when the handshake is long done. */
 static void on_post_handshake(const SSL *ssl, int where, int ret)
 {
-    struct tls_conn *t = BIO_get_data(SSL_get_rbio(ssl));
+    struct tls_conn *t = tls_conn_of(ssl);
 
     (void)ret;
     if (!(where & SSL_CB_LOOP) || ++t->post_messages <= POST_MESSAGES || t->is_flooded)
@@ -113,6 +122,8 @@ static int handshake_done(struct tls_conn *t)
     }
     SSL_set_info_callback(t->ssl, on_post_handshake);
     t->conn->is_readable = has_more(t) || t->conn->is_hup;
+    list_init(&t->warm);
+    t->post_read = t->post_messages = 0;
     touch(t);
     t->post_us = t->used_us;
     return 0;
@@ -122,6 +133,7 @@ static int run_handshake(struct tls_conn *t)
 {
     const struct tls_keys *k = t->process->keys;
 
+    enter(t);
     return t->is_remote ? k->handshake(k->keys, &t->wait, t->ssl) : SSL_do_handshake(t->ssl);
 }
 
@@ -392,6 +404,7 @@ static void say_goodbye(struct tls_conn *t)
     if (!t->info || t->error || t->send_error || t->is_mute
         || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
         return;
+    enter(t);
     t->is_direct = true;
     if (SSL_shutdown(t->ssl) < 0)
         ERR_clear_error();
@@ -429,16 +442,19 @@ static void tls_conn_free(struct tls_conn **tp)
     *tp = NULL;
     t->is_mute = true;
     t->process->stage_n = 0;
-    list_remove(&t->starved);
-    if (t->wait.job)
-        unwind(t);
-    if (!t->info)
+    if (!t->info) {
+        list_remove(&t->starved);
+        if (t->wait.job)
+            unwind(t);
         wake_starved(t->process); /* its turn, if it had one, is the next one's */
+    }
     tls_process_chill(t);
     /* Or the session would be marked as one not to resume. */
     if (t->info && !t->error)
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    enter(t);
     SSL_free(t->ssl);
+    t->process->current = NULL;
     bufq_clear(&t->first);
     bufq_clear(&t->wire);
     tls_info_unref(&t->info);
@@ -474,21 +490,19 @@ static const struct conn_ops tls_ops = {
 static struct tls_conn *tls_conn_new(struct conn *c, SSL_CTX *ctx)
 {
     struct tls_conn *t = calloc(1, sizeof *t);
-    BIO *bio;
 
     if (!t)
         return NULL;
     t->conn = c;
     t->process = c->pool->tls;
     t->wait.wake = on_key;
-    list_init(&t->warm);
     list_init(&t->starved);
     bufq_init(&t->first);
     bufq_init(&t->wire);
     t->ssl = SSL_new(ctx);
-    bio = t->ssl ? tls_bio_new(t) : NULL;
-    if (bio) {
-        SSL_set_bio(t->ssl, bio, bio);
+    if (t->ssl && BIO_up_ref(t->process->bio)) {
+        SSL_set_bio(t->ssl, t->process->bio, t->process->bio);
+        enter(t);
         t->is_remote = tls_site_of(t->ssl)->is_remote;
         return t;
     }

@@ -56,7 +56,7 @@ void tls_resumption_unref(struct tls_resumption **rp)
 /* OpenSSL's callback; 1: the session is ours. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
-    struct tls_conn *t = BIO_get_data(SSL_get_rbio(ssl));
+    struct tls_conn *t = tls_conn_of(ssl);
 
     if (!t->resumption)
         return 0;

@@ -1,6 +1,9 @@
 /* What OpenSSL reads from and writes to: the conn's socket. Called by OpenSSL, and by conn_tls.c
  * for what was written. Knows no TLS.
  *
+ * One BIO does for all conns, for there is nothing in it: it serves the one that is being worked
+ * on. One each would be 200 bytes of what an idle connection may have.
+ *
  * Reading: one recv of all the room that OpenSSL has (it reads ahead), and none after a short one.
  * Writing never blocks and never fails for a full socket: records are gathered in the process's
  * stage, leave together (tls_send), and what the socket does not take waits in the conn's `wire`.
@@ -15,6 +18,13 @@
 #define IOV_MAX_WIRE 16
 /* More of it than flushes leave comes of a peer who makes us answer and does not read. */
 #define WIRE_MAX (TLS_STAGE_SIZE + 65536)
+
+static struct tls_conn *current(BIO *bio)
+{
+    const struct tls_process *p = BIO_get_data(bio);
+
+    return p->current;
+}
 
 /* ---- reading ---- */
 
@@ -31,7 +41,7 @@ static size_t take_first(struct tls_conn *t, char *p, size_t n)
 
 static int on_read(BIO *bio, char *p, size_t n, size_t *got)
 {
-    struct tls_conn *t = BIO_get_data(bio);
+    struct tls_conn *t = current(bio);
     struct conn *c = t->conn;
     ssize_t r;
 
@@ -57,7 +67,7 @@ static int on_read(BIO *bio, char *p, size_t n, size_t *got)
     else if (errno == EAGAIN)
         BIO_set_retry_read(bio);
     else
-        t->error = errno;
+        t->error = (uint16_t)errno;
     return 0;
 }
 
@@ -79,7 +89,7 @@ static int send_or_queue(struct tls_conn *t, const char *p, size_t n)
     ssize_t r = send(t->conn->fd, p, n, MSG_NOSIGNAL);
 
     if (r < 0 && errno != EAGAIN) {
-        t->send_error = errno;
+        t->send_error = (uint16_t)errno;
         return -1;
     }
     if (r < 0)
@@ -99,7 +109,7 @@ static int send_wire(struct tls_conn *t)
         if (r < 0 && errno == EAGAIN)
             return 0;
         if (r < 0) {
-            t->send_error = errno;
+            t->send_error = (uint16_t)errno;
             return -1;
         }
         bufq_skip(&t->wire, (size_t)r);
@@ -133,7 +143,7 @@ int tls_send(struct tls_conn *t)
  * of it. */
 static int on_write(BIO *bio, const char *p, size_t n, size_t *put)
 {
-    struct tls_conn *t = BIO_get_data(bio);
+    struct tls_conn *t = current(bio);
     struct tls_process *process = t->process;
 
     BIO_clear_retry_flags(bio);
@@ -183,11 +193,11 @@ BIO_METHOD *tls_bio_method(void)
     return NULL;
 }
 
-BIO *tls_bio_new(struct tls_conn *t)
+BIO *tls_bio_new(const BIO_METHOD *method, struct tls_process *p)
 {
-    BIO *bio = BIO_new(t->process->bio);
+    BIO *bio = BIO_new(method);
 
     if (bio)
-        BIO_set_data(bio, t);
+        BIO_set_data(bio, p);
     return bio;
 }

@@ -33,7 +33,7 @@ static int protocol_of(enum conf_tls_version v)
 
 struct tls_site *tls_site_of(const SSL *ssl)
 {
-    const struct tls_conn *t = BIO_get_data(SSL_get_rbio(ssl));
+    const struct tls_conn *t = tls_conn_of(ssl);
 
     return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), t->process->site_index);
 }

@@ -18,7 +18,9 @@
 struct tls_process {
     struct conn_pool *conns;
     const struct tls_keys *keys;
-    BIO_METHOD *bio;
+    BIO_METHOD *method;
+    BIO *bio;                 /* of all conns */
+    struct tls_conn *current; /* whose it is now: for who calls OpenSSL to set */
     int site_index;      /* of a context's tls_site; -1: OpenSSL was not needed yet */
     struct tickets *shared;      /* the master's ticket keys; NULL: not heard of yet */
     struct tls_tickets *tickets; /* those */
@@ -50,16 +52,23 @@ struct tls_conn {
     struct bufq first;
     struct bufq wire;                  /* goes before anything else */
     size_t ahead;                      /* bytes at the head of conn->out that are in `wire` */
-    struct list warm, starved;
-    struct key_wait wait;
-    uint64_t used_us;                  /* last, while it is warm */
-    uint64_t post_us;                  /* since when */
-    uint32_t post_read;                /* so many bytes came, */
-    uint16_t post_messages;            /* and so many steps of handshake messages among them */
-    int error;                         /* errno of the socket, or of what was lacking */
-    int send_error;                    /* the same, of output alone: what came can still be read */
-    int verify_error;                  /* X509_V_ERR_ */
+    union {
+        struct {                       /* until the handshake is done: */
+            struct list starved;       /* in the process's */
+            struct key_wait wait;
+        };
+        struct {                       /* and from then on (`info` is there): */
+            struct list warm;          /* in the process's */
+            uint64_t used_us;          /* last, while it is warm */
+            uint64_t post_us;          /* since when */
+            uint32_t post_read;        /* so many bytes came, */
+            uint16_t post_messages;    /* and so many steps of handshake messages among them */
+        };
+    };
     const char *reason;                /* static */
+    uint16_t error;                    /* errno of the socket, or of what was lacking */
+    uint16_t send_error;               /* the same, of output alone: what came can still be read */
+    uint16_t verify_error;             /* X509_V_ERR_ */
     uint8_t failure;                   /* enum tls_failure */
     bool is_remote : 1;                /* private keys of this handshake are in `rpd: keys` */
     bool was_asking : 1;               /* it was, in this handshake */
@@ -107,6 +116,14 @@ int tls_process_start(struct tls_process *p);
 /* It is used now; it has no buffers to be taken. */
 void tls_process_warm(struct tls_conn *t);
 void tls_process_chill(struct tls_conn *t);
+
+/* Within a callback of OpenSSL's: whose. */
+static inline struct tls_conn *tls_conn_of(const SSL *ssl)
+{
+    const struct tls_process *p = BIO_get_data(SSL_get_rbio(ssl));
+
+    return p->current;
+}
 
 /* tls_tickets.c */
 struct tls_tickets *tls_tickets_new(void); /* no keys yet: none are issued; NULL: exhausted */
@@ -161,7 +178,7 @@ struct tls_certs *tls_certs_ref(struct tls_certs *certs);
 
 /* tls_bio.c */
 BIO_METHOD *tls_bio_method(void);
-BIO *tls_bio_new(struct tls_conn *t);
+BIO *tls_bio_new(const BIO_METHOD *method, struct tls_process *p);
 /* Sends what was made: 0 all has left, EAGAIN the rest waits in `wire`, or an errno. */
 int tls_send(struct tls_conn *t);
 

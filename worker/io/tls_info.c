@@ -181,7 +181,7 @@ void tls_note_failure(struct tls_conn *t)
         t->failure = TLS_FAIL_OTHER;
         t->reason = ERR_reason_error_string(error);
     }
-    t->verify_error = (int)SSL_get_verify_result(t->ssl);
+    t->verify_error = (uint16_t)SSL_get_verify_result(t->ssl);
     if (t->failure == TLS_FAIL_CERTIFICATE && t->verify_error != X509_V_OK)
         t->reason = X509_verify_cert_error_string(t->verify_error);
 }

@@ -16,7 +16,7 @@
 
 void tls_process_chill(struct tls_conn *t)
 {
-    if (list_empty(&t->warm))
+    if (!t->info || list_empty(&t->warm))
         return;
     list_remove(&t->warm);
     t->process->nwarm--;
@@ -79,8 +79,10 @@ struct tls_process *tls_process_new(struct conn_pool *conns, const struct tls_ke
 
 int tls_process_start(struct tls_process *p)
 {
-    if (!p->bio)
-        p->bio = tls_bio_method();
+    if (!p->method)
+        p->method = tls_bio_method();
+    if (!p->bio && p->method)
+        p->bio = tls_bio_new(p->method, p);
     if (p->site_index < 0)
         p->site_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, tls_site_free);
     if (!p->tickets)
@@ -123,7 +125,8 @@ void tls_process_free(struct tls_process **pp)
         CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL_CTX, p->site_index);
     smap_fini(&p->certs);
     smap_fini(&p->cas);
-    BIO_meth_free(p->bio);
+    BIO_free(p->bio);
+    BIO_meth_free(p->method);
     p->conns->tls = NULL;
     free(p);
 }
