@@ -231,10 +231,8 @@ def test_tls_on_both_sides_of_a_tcp_session(rpd, origin, pki):
     listener = "mode = tcp\ntls = on\ncertificate = site"
     d = rpd(plain(o, listener=listener, backend=tls(pki)) + pki.good.section("site"), workers=1)
     with TlsClient(d.addr(), client_context(pki.ca.bundle)) as client:
-        sender = threading.Thread(target=client.send, args=(pattern(70000),))
-        sender.start()
+        client.send(pattern(70000))
         assert client.exact(70000) == pattern(70000)
-        sender.join(30)
         client.send(pattern(100))
         client.shutdown_write()
         assert client.until_eof() == pattern(100)
