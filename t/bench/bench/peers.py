@@ -129,12 +129,12 @@ class Nginx(Proxy):
 
     def command(self):
         files = system.raise_files()
-        body = self.http()
-        module = ""
         if self.setup.is_tcp or self.setup.tls == "passes":
             stream = NGINX_PASS if self.setup.tls else NGINX_STREAM
             body = stream.format(port=self.port, origin=self.origin)
             module = self.stream_module()
+        else:
+            body, module = self.http(), ""
         user = "user root;" if os.geteuid() == 0 else ""
         path = self.write("nginx.conf", (
             f"{module} {user} daemon off; pid {self.dir}/pid; error_log stderr;\n"
