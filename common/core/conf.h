@@ -79,6 +79,11 @@ struct conf_origin {
     unsigned line; /* 0: a default */
 };
 
+static inline struct report_place conf_place(const struct conf_origin *o)
+{
+    return (struct report_place){ o->file, o->line, o->chain };
+}
+
 enum conf_mode { CONF_MODE_HTTP, CONF_MODE_TCP };
 enum conf_balance { CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_LEAST_CONN };
 enum conf_protocol { CONF_PROTOCOL_HTTP1 };
@@ -295,6 +300,11 @@ struct conf *conf_build(const struct conf_text *text, struct report *report);
  * which then find their mistakes in the same run. */
 struct conf *conf_build_partial(const struct conf_text *text, struct report *report);
 void conf_free(struct conf **conf);
+
+/* Whether the listener's connections are the route's. One that names no listener has all http
+ * ones, or, if it passes TLS through, all that have TLS: that is the second. */
+bool conf_route_belongs(const struct conf_route *route, const struct conf_listener *listener);
+bool conf_route_takes_unnamed(const struct conf_route *route, const struct conf_listener *listener);
 
 /* The target a log setting names. */
 enum conf_log_target conf_log_target(const char *setting);

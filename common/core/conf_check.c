@@ -143,11 +143,18 @@ static bool claim_listener(struct checker *k, const struct conf_section *s, size
     return has_some;
 }
 
-/* A route that names no listener belongs to the http ones; one that passes TLS through, to all with
- * TLS. */
-static bool takes_unnamed(const struct conf_route *r, const struct conf_listener *l)
+bool conf_route_takes_unnamed(const struct conf_route *route, const struct conf_listener *listener)
 {
-    return r->tls == CONF_ROUTE_PASSTHROUGH ? l->tls : l->mode == CONF_MODE_HTTP;
+    return route->tls == CONF_ROUTE_PASSTHROUGH ? listener->tls
+                                                : listener->mode == CONF_MODE_HTTP;
+}
+
+bool conf_route_belongs(const struct conf_route *route, const struct conf_listener *listener)
+{
+    for (size_t i = 0; i < route->listener.n; i++)
+        if (route->listener.v[i] == listener)
+            return true;
+    return route->listener.n == 0 && conf_route_takes_unnamed(route, listener);
 }
 
 static void claim_all(struct checker *k, const struct conf_section *s)
@@ -160,7 +167,7 @@ static void claim_all(struct checker *k, const struct conf_section *s)
     for (size_t i = 0; i < r->listener.n; i++)
         has_some |= claim_listener(k, s, r->listener.v[i]->index, &before);
     for (size_t i = 0; r->listener.n == 0 && i < k->conf->nlisteners; i++) {
-        if (!takes_unnamed(r, &k->conf->listeners[i]))
+        if (!conf_route_takes_unnamed(r, &k->conf->listeners[i]))
             continue;
         has_listener = true;
         has_some |= claim_listener(k, s, i, &before);

@@ -195,11 +195,6 @@ void *conf_grow(struct conf_cursor *c, const void *v, size_t n, size_t size);
 /* Parses into memory that the conf frees; false when reported. */
 bool conf_parse_template(struct conf_cursor *c, struct slice source, struct template *t);
 
-static inline struct report_place conf_place(const struct conf_origin *o)
-{
-    return (struct report_place){ o->file, o->line, o->chain };
-}
-
 /* The place of an entry, its texts copied into the conf. */
 struct conf_origin conf_origin_of(struct conf_builder *b, const struct conf_entry *e);
 /* Bit of the setting with that field in the masks of its kind. */

@@ -82,21 +82,16 @@ static const char *resolve(struct resolver *r, const char *text)
     return why;
 }
 
-static struct report_place place_of(const struct conf_origin *o)
-{
-    return (struct report_place){ o->file, o->line, o->chain };
-}
-
 static void resolve_server(struct resolver *r, const struct conf *conf,
                            const struct conf_backend *b, const struct conf_server *s)
 {
     const char *why = s->addr.len == 0 ? resolve(r, s->text) : NULL;
 
     if (why && conf->global.strict)
-        report_error_at(r->report, place_of(&s->origin), "[backend %s] server: '%s' does not "
+        report_error_at(r->report, conf_place(&s->origin), "[backend %s] server: '%s' does not "
                         "resolve: %s", b->name, s->text, why);
     else if (why)
-        report_warning_at(r->report, place_of(&s->origin), "[backend %s] server: '%s' does not "
+        report_warning_at(r->report, conf_place(&s->origin), "[backend %s] server: '%s' does not "
                           "resolve and is down: %s", b->name, s->text, why);
 }
 
@@ -116,7 +111,7 @@ void conf_resolve(struct conf_text *text, const struct conf *conf, struct report
             const char *why = bind->addr.len == 0 ? resolve(&r, bind->text) : NULL;
 
             if (why)
-                report_error_at(report, place_of(&bind->origin), "[listener %s] bind: '%s' does "
+                report_error_at(report, conf_place(&bind->origin), "[listener %s] bind: '%s' does "
                                 "not resolve: %s", l->name, bind->text, why);
         }
     }
@@ -177,7 +172,7 @@ static void check_log(const struct conf *conf, const char *key, const char *sett
     int error = conf_log_target(setting) == CONF_LOG_FILE ? file_error(setting) : 0;
 
     if (error)
-        report_error_at(report, place_of(&conf->global.origin), "[global] %s: '%s' cannot be "
+        report_error_at(report, conf_place(&conf->global.origin), "[global] %s: '%s' cannot be "
                         "written: %s", key, setting, strerror(error));
 }
 
@@ -192,7 +187,7 @@ static void check_run_dir(const struct conf *conf, struct report *report)
         free(parent);
     }
     if (error)
-        report_error_at(report, place_of(&conf->global.origin), "[global] run_dir: '%s' cannot "
+        report_error_at(report, conf_place(&conf->global.origin), "[global] run_dir: '%s' cannot "
                         "be written: %s", path, strerror(error));
 }
 

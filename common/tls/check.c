@@ -36,30 +36,29 @@ struct checker {
     struct smap done;         /* files of CAs that were looked at */
 };
 
-static struct report_place place(const struct conf_origin *o)
+void tls_complain(struct report *report, bool is_error, const struct conf_certificate *c,
+                  const char *key, const struct conf_file *file, const char *fmt, va_list ap)
 {
-    return (struct report_place){ o->file, o->line, o->chain };
+    void (*say)(struct report *, struct report_place, const char *, ...)
+        __attribute__((format(printf, 3, 4))) = is_error ? report_error_at : report_warning_at;
+    struct strbuf line;
+
+    strbuf_init(&line);
+    strbuf_vprintf(&line, fmt, ap);
+    say(report, conf_place(&file->origin), "[certificate %s] %s: '%s': %s", c->name, key,
+        file->path, line.s);
+    strbuf_fini(&line);
 }
 
 __attribute__((format(printf, 4, 5)))
 static void complain(struct checker *k, const struct subject *s, bool is_error, const char *fmt,
                      ...)
 {
-    struct report_place at = place(&s->conf->cert.origin);
-    struct strbuf line;
     va_list ap;
 
-    strbuf_init(&line);
     va_start(ap, fmt);
-    strbuf_vprintf(&line, fmt, ap);
+    tls_complain(k->report, is_error, s->conf, "cert", &s->conf->cert, fmt, ap);
     va_end(ap);
-    if (is_error)
-        report_error_at(k->report, at, "[certificate %s] cert: '%s': %s", s->conf->name,
-                        s->conf->cert.path, line.s);
-    else
-        report_warning_at(k->report, at, "[certificate %s] cert: '%s': %s", s->conf->name,
-                          s->conf->cert.path, line.s);
-    strbuf_fini(&line);
 }
 
 /* ---- dates ---- */
@@ -194,11 +193,11 @@ static void check_ocsp(struct checker *k, const struct subject *s)
     case TLS_OCSP_GOOD:
         break;
     case TLS_OCSP_BAD:
-        report_error_at(k->report, place(&file->origin), "[certificate %s] ocsp: '%s': %s",
+        report_error_at(k->report, conf_place(&file->origin), "[certificate %s] ocsp: '%s': %s",
                         s->conf->name, file->path, why);
         break;
     case TLS_OCSP_DOUBTFUL:
-        report_warning_at(k->report, place(&file->origin), "[certificate %s] ocsp: '%s': %s",
+        report_warning_at(k->report, conf_place(&file->origin), "[certificate %s] ocsp: '%s': %s",
                           s->conf->name, file->path, why);
         break;
     }
@@ -231,8 +230,8 @@ static void check_ca(struct checker *k, const struct conf_file *file, const char
         return;
     list = tls_certificates_parse(file->content, why, sizeof why);
     if (!list)
-        report_error_at(k->report, place(&file->origin), "[%s %s] %s: '%s': %s", kind, name, key,
-                        file->path, why);
+        report_error_at(k->report, conf_place(&file->origin), "[%s %s] %s: '%s': %s", kind, name,
+                        key, file->path, why);
     sk_X509_pop_free(list, X509_free);
 }
 
@@ -285,9 +284,10 @@ static void check_tickets(struct checker *k)
     if (!file->content.p)
         return;
     if (ticket_keys_parse(&keys, file->content) != 0)
-        report_error_at(k->report, place(&file->origin), "[global] ticket_key_file: '%s' has %zu "
-                        "bytes: it holds keys of 80 or 48 random bytes each, at most %d (openssl "
-                        "rand 80 makes one)", file->path, file->content.n, TICKET_KEYS_MAX);
+        report_error_at(k->report, conf_place(&file->origin), "[global] ticket_key_file: '%s' has "
+                        "%zu bytes: it holds keys of 80 or 48 random bytes each, at most %d "
+                        "(openssl rand 80 makes one)", file->path, file->content.n,
+                        TICKET_KEYS_MAX);
     ticket_keys_wipe(&keys);
 }
 
@@ -313,18 +313,10 @@ static void check_hosts(struct checker *k, const struct conf_listener *l,
 
         if (host->is_wildcard || host->name.p[0] == '[' || is_named(k, l, host->name))
             continue;
-        report_warning_at(k->report, place(&r->origin), "[route %s] host: no certificate of "
+        report_warning_at(k->report, conf_place(&r->origin), "[route %s] host: no certificate of "
                           "[listener %s] names '%.*s': clients get that of [certificate %s]",
                           r->name, l->name, SLICE_ARG(host->name), l->certificate.v[0]->name);
     }
-}
-
-static bool belongs_to(const struct conf_route *r, const struct conf_listener *l)
-{
-    for (size_t i = 0; i < r->listener.n; i++)
-        if (r->listener.v[i] == l)
-            return true;
-    return r->listener.n == 0 && l->mode == CONF_MODE_HTTP;
 }
 
 static void check_names(struct checker *k)
@@ -335,7 +327,7 @@ static void check_names(struct checker *k)
         for (size_t j = 0; r->tls == CONF_ROUTE_TERMINATE && j < k->conf->nlisteners; j++) {
             const struct conf_listener *l = &k->conf->listeners[j];
 
-            if (l->tls && l->certificate.n > 0 && belongs_to(r, l))
+            if (l->tls && l->certificate.n > 0 && conf_route_belongs(r, l))
                 check_hosts(k, l, r);
         }
     }

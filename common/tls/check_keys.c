@@ -22,17 +22,11 @@ struct checker {
 __attribute__((format(printf, 3, 4)))
 static void complain(struct checker *k, const struct conf_certificate *c, const char *fmt, ...)
 {
-    const struct conf_origin *o = &c->key.origin;
-    struct strbuf line;
     va_list ap;
 
-    strbuf_init(&line);
     va_start(ap, fmt);
-    strbuf_vprintf(&line, fmt, ap);
+    tls_complain(k->report, true, c, "key", &c->key, fmt, ap);
     va_end(ap);
-    report_error_at(k->report, (struct report_place){ o->file, o->line, o->chain },
-                    "[certificate %s] key: '%s': %s", c->name, c->key.path, line.s);
-    strbuf_fini(&line);
 }
 
 /* NULL: reported. */

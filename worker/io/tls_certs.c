@@ -15,11 +15,6 @@
 #include "common/tls/keyring.h"
 #include "worker/io/tls_impl.h"
 
-static struct report_place place_of(const struct conf_certificate *c)
-{
-    return (struct report_place){ c->origin.file, c->origin.line, c->origin.chain };
-}
-
 const char *tls_openssl_error(void)
 {
     const char *text = ERR_reason_error_string(ERR_peek_last_error());
@@ -203,7 +198,8 @@ static struct tls_cert *cert_parse(struct loading *l, const struct conf_certific
 
     cert->is_remote = l->keyring < 0;
     if (tls_chain_parse(&cert->chain, c->cert.content, l->why, sizeof l->why) < 0) {
-        report_error_at(l->report, place_of(c), "[certificate %s] cert: %s", c->name, l->why);
+        report_error_at(l->report, conf_place(&c->origin), "[certificate %s] cert: %s", c->name,
+                        l->why);
         cert->chain.leaf = NULL;
         cert_free(cert);
         return NULL;
@@ -212,12 +208,13 @@ static struct tls_cert *cert_parse(struct loading *l, const struct conf_certific
     cert->kind = kind_of(cert->chain.leaf);
     cert->key = key_of(l, &cert->chain);
     if (!cert->key)
-        report_error_at(l->report, place_of(c), "[certificate %s] key: %s", c->name, l->why);
+        report_error_at(l->report, conf_place(&c->origin), "[certificate %s] key: %s", c->name,
+                        l->why);
     else if (is_accepted(l, cert))
         return cert;
     else
-        report_error_at(l->report, place_of(c), "[certificate %s] cannot be used: %s", c->name,
-                        tls_openssl_error());
+        report_error_at(l->report, conf_place(&c->origin), "[certificate %s] cannot be used: %s",
+                        c->name, tls_openssl_error());
     cert_free(cert);
     return NULL;
 }

@@ -64,18 +64,6 @@ static void node_add(struct host_node *node, const struct conf_route *route)
         node->max_segments = n;
 }
 
-bool route_belongs(const struct conf_route *route, const struct conf_listener *listener)
-{
-    if (route->listener.n == 0 && route->tls == CONF_ROUTE_PASSTHROUGH)
-        return listener->tls;
-    if (route->listener.n == 0)
-        return listener->mode == CONF_MODE_HTTP;
-    for (size_t i = 0; i < route->listener.n; i++)
-        if (route->listener.v[i] == listener)
-            return true;
-    return false;
-}
-
 struct router *router_new(const struct conf *conf, const struct conf_listener *listener)
 {
     struct router *r = xcalloc(1, sizeof *r);
@@ -86,7 +74,7 @@ struct router *router_new(const struct conf *conf, const struct conf_listener *l
     for (size_t i = 0; i < conf->nroutes; i++) {
         const struct conf_route *route = &conf->routes[i];
 
-        if (!route_belongs(route, listener) || route->tls == CONF_ROUTE_PASSTHROUGH)
+        if (!conf_route_belongs(route, listener) || route->tls == CONF_ROUTE_PASSTHROUGH)
             continue;
         if (!r->tcp && listener->mode == CONF_MODE_TCP)
             r->tcp = route;

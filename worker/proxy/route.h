@@ -11,10 +11,6 @@
 
 struct router;
 
-/* Whether the listener's connections are the route's. One that names no listener has all http
- * ones, or, if it passes TLS through, all that have TLS. */
-bool route_belongs(const struct conf_route *route, const struct conf_listener *listener);
-
 /* Routes of one listener for what is in the clear, or is once its TLS has ended here: no
  * passthrough. Aborts without memory. */
 struct router *router_new(const struct conf *conf, const struct conf_listener *listener);

@@ -31,7 +31,7 @@ struct sni_router *sni_router_new(const struct conf *conf, const struct conf_lis
     for (size_t i = 0; i < conf->nroutes; i++) {
         const struct conf_route *route = &conf->routes[i];
 
-        if (!route_belongs(route, listener))
+        if (!conf_route_belongs(route, listener))
             continue;
         if (route->tls == CONF_ROUTE_PASSTHROUGH)
             r->has_passthrough = true;
