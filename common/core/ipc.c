@@ -87,11 +87,12 @@ int ipc_recv(int sock, struct ipc_msg *msg)
     ssize_t n;
 
     msg->nfds = 0;
+    /* A peer that ended before it had read all is an error once, ahead of what it had said. */
     do
         n = recvmsg(sock, &mh, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0)
-        return errno == ECONNRESET ? 0 : -1;
+        return -1;
     if (n == 0)
         return 0;
     take_fds(&mh, msg);

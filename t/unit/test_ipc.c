@@ -121,6 +121,23 @@ START_TEST(test_end_is_seen_after_what_was_said)
 }
 END_TEST
 
+/* It ended without having read what it was told: its last words count all the same. */
+START_TEST(test_last_words_of_one_who_did_not_listen)
+{
+    int fds[2];
+
+    pair(fds);
+    out.type = IPC_STOP;
+    ck_assert_int_eq(ipc_send(fds[1], &out), 0);
+    out.type = IPC_FAILED;
+    ck_assert_int_eq(ipc_send(fds[0], &out), 0);
+    close(fds[0]);
+    ck_assert_int_eq(ipc_recv(fds[1], &in), 1);
+    ck_assert_uint_eq(in.type, IPC_FAILED);
+    ck_assert_int_eq(ipc_recv(fds[1], &in), 0);
+}
+END_TEST
+
 START_TEST(test_peer_that_does_not_read_is_eagain)
 {
     int fds[2], sent = 0;
@@ -184,5 +201,6 @@ END_TEST
 
 UNIT_MAIN("ipc", test_pair_is_nonblocking_and_closed_on_exec, test_message_arrives_whole,
           test_messages_keep_their_bounds_and_order, test_most_descriptors_arrive_in_order,
-          test_end_is_seen_after_what_was_said, test_peer_that_does_not_read_is_eagain,
+          test_end_is_seen_after_what_was_said, test_last_words_of_one_who_did_not_listen,
+          test_peer_that_does_not_read_is_eagain,
           test_what_is_no_message_is_refused, test_descriptors_that_find_no_room_are_an_error)
