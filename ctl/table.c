@@ -50,6 +50,16 @@ static void heading(char out[HEADING_MAX], const char *name, const char *after)
     snprintf(out, HEADING_MAX, "%s%.*s%s", before, SLICE_ARG(s), after);
 }
 
+/* Of what: nothing is said where it is the object's own latency. */
+static void quantile_heading(char out[HEADING_MAX], const char *name, const char *title)
+{
+    struct slice s = slice_str(name);
+
+    if (slice_ends(s, SLICE("latency")))
+        s.n -= 7;
+    snprintf(out, HEADING_MAX, "%.*s%s", SLICE_ARG(s), title);
+}
+
 static void add_column(struct table *t, enum column_form form, const struct field *f, double q,
                        const char *title)
 {
@@ -59,7 +69,7 @@ static void add_column(struct table *t, enum column_form form, const struct fiel
     c->field = f;
     c->q = q;
     if (form == COLUMN_QUANTILE)
-        snprintf(c->heading, sizeof c->heading, "%s", title);
+        quantile_heading(c->heading, f->name, title);
     else if (f->type == FIELD_UNTIL)
         snprintf(c->heading, sizeof c->heading, "left");
     else

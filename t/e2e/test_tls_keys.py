@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import platform
+import re
 import resource
 import signal
 import socket
@@ -237,8 +238,26 @@ def test_a_start_that_cannot_guard_keys_fails(rpd, leaves, tmp_path):
     why = r"system calls cannot be ruled out \(seccomp\): Invalid argument"
     with pytest.raises(StartError, match=why):
         rpd(site(leaves), wrapper=wrapper)
-    d = rpd(site(leaves), wrapper=wrapper, globals_="key_process = off\n")
+    d = rpd(PLAIN, wrapper=wrapper)
+    said = d.reload(site(leaves)).stdout
+    assert re.search(f"^warning: {why}$", said, re.M), said
+    assert d.stats()["rpd"]["keys_crashes"] > 0
+    d.globals_ = "key_process = off\n"
+    d.reload(site(leaves))
     visit_all(d)
+
+
+def test_operations_are_counted_and_their_latency_shown(rpd, leaves):
+    d = rpd(site(leaves), workers=1)
+    visit_all(d, rounds=2)
+    worker = d.stats()["workers"][0]
+    assert worker["key_operations"] == 12
+    assert worker["key_failures"] == worker["key_pending"] == 0
+    assert worker["key_latency"]["count"] == 12
+    assert 0 < worker["key_latency"]["p50"] <= worker["key_latency"]["max"]
+    heading = d.ctl("workers", check=True).stdout.splitlines()[0].split()
+    assert {"key_operations", "key_pending", "key_p50", "key_p99"} <= set(heading)
+    assert "p50" not in heading
 
 
 # ---- it dies ----
