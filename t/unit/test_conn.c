@@ -401,6 +401,64 @@ START_TEST(test_splice_into_full_pipe)
 }
 END_TEST
 
+/* Into bufs where no pipe is wanted: one call for many. */
+START_TEST(test_read_bulk)
+{
+    size_t got = 0, calls = 0;
+
+    open_tcp(true);
+    u.read_max = 0;
+    ck_assert_int_eq(write(peer, big, 100000), 100000);
+    UNTIL(u.c->is_readable);
+    while (got < 100000) {
+        struct bufq q;
+        bufq_init(&q);
+        ssize_t n = conn_read_bulk(u.c, &q, 0, 60000);
+        ck_assert(n > 0 || errno == EAGAIN);
+        if (n < 0)
+            ck_assert_ptr_null(q.head);
+        for (struct buf *b; (b = bufq_shift(&q)) != NULL; buf_put(&b)) {
+            ck_assert(!b->is_pipe);
+            ck_assert_mem_eq(buf_bytes(b), big + got, b->len);
+            got += b->len;
+        }
+        calls += n > 0;
+        if (n < 0)
+            ck_assert_int_eq(loop_once(&loop, 20), 0);
+    }
+    ck_assert_uint_le(calls, 5);
+    ck_assert_uint_eq(bufs.demand.used, 0);
+}
+END_TEST
+
+START_TEST(test_read_bulk_pipe_end_exhausted)
+{
+    struct bufq q;
+
+    bufq_init(&q);
+    open_tcp(true);
+    u.read_max = 0;
+    peer_writes("hello");
+    UNTIL(u.c->is_readable);
+    ck_assert_int_eq(conn_read_bulk(u.c, &q, 1000, 10), 5);
+    ck_assert(q.head->is_pipe);
+    ck_assert_uint_eq(q.bytes, 5);
+    ck_assert_int_eq(read(q.head->pipe[0], (char[8]){ 0 }, 8), 5);
+    q.head->len = 0;
+    bufq_clear(&q);
+    bufs.used_max = 1;
+    struct buf *last = buf_get(&bufs);
+    ck_assert_int_eq(conn_read_bulk(u.c, &q, 0, 10), -1);
+    ck_assert_int_eq(errno, ENOBUFS);
+    ck_assert(u.c->is_readable && !u.c->is_broken);
+    buf_put(&last);
+    shutdown(peer, SHUT_WR);
+    UNTIL(u.c->is_hup);
+    ck_assert_int_eq(conn_read_bulk(u.c, &q, 0, 10), 0);
+    ck_assert_ptr_null(q.head);
+}
+END_TEST
+
 START_TEST(test_write_to_reset_client)
 {
     open_tcp(true);
@@ -444,7 +502,8 @@ int main(void)
         test_reset_while_reading, test_reset_of_client_nobody_reads,
         test_answer_before_reset_is_heard, test_nothing_leaves_before_batch_end,
         test_partial_writes_pair, test_partial_writes_tcp, test_memory_and_pipes_in_order,
-        test_splice_in, test_splice_into_full_pipe, test_write_to_reset_client,
+        test_splice_in, test_splice_into_full_pipe, test_read_bulk,
+        test_read_bulk_pipe_end_exhausted, test_write_to_reset_client,
         test_write_to_closed_pair,
     };
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "common/core/stats.h"
 
-#define SPLICE_MIN 65536
+#define BULK_MIN 65536 /* of a body that is still to come */
 #define DOWN_SLAB 32
 /* Reads in a row before others have their turn. */
 #define READS_MAX 16
@@ -410,39 +410,41 @@ static bool wants_bytes(const struct h1_down *d)
     return false;
 }
 
-static bool may_splice(const struct h1_down *d)
+/* Bytes of the body, or the tunnel, that need not be looked at come in bulk. */
+static bool may_read_bulk(const struct h1_down *d)
 {
-    if (d->in || !d->side.wants_pipe || !d->conn->ops->can_splice)
+    bool takes_pipe = d->side.wants_pipe && d->conn->ops->can_splice;
+
+    if (d->in || (!takes_pipe && d->credit < BUF_READ_MAX))
         return false;
     if (d->state == DOWN_TUNNEL)
         return d->is_bulk;
-    return d->state == DOWN_BODY && h1_body_unseen(&d->ex->body) >= SPLICE_MIN;
+    return d->state == DOWN_BODY && h1_body_unseen(&d->ex->body) >= BULK_MIN;
 }
 
-/* 1 went on, 0 the end, -1 with errno, -2 no pipe to be had. */
-static ssize_t read_pipe(struct h1_down *d)
+/* 1 went on, 0 the end, -1 with errno. */
+static ssize_t read_bulk(struct h1_down *d)
 {
     struct stream *st = d->side.stream;
-    struct buf *pipe = buf_get_pipe(d->conn->pool->bufs);
-    uint64_t max = BUF_PIPE_SIZE;
+    uint64_t max = BUF_PIPE_SIZE, credit = (uint64_t)d->credit;
+    struct bufq q;
     ssize_t n;
 
-    if (!pipe)
-        return -2;
+    bufq_init(&q);
     if (d->state == DOWN_BODY && max > h1_body_unseen(&d->ex->body))
         max = h1_body_unseen(&d->ex->body);
-    n = conn_splice_in(d->conn, pipe, max);
-    if (n <= 0) {
-        buf_put(&pipe);
+    n = conn_read_bulk(d->conn, &q, d->side.wants_pipe ? max : 0, max < credit ? max : credit);
+    if (n <= 0)
         return n;
-    }
     stat_add(d->svc->bytes_in, (uint64_t)n);
     d->side.wire_in += (uint64_t)n;
     d->credit -= n;
     d->is_bulk = n >= BUF_READ_MAX;
     if (d->state == DOWN_BODY)
         h1_body_skip(&d->ex->body, (uint64_t)n);
-    st->ops->on_data(st, &d->side, pipe);
+    while (q.head && d->side.stream == st)
+        st->ops->on_data(st, &d->side, bufq_shift(&q));
+    bufq_clear(&q);
     if (d->side.stream == st && d->state == DOWN_BODY && d->ex->body.is_done)
         body_done(d);
     return 1;
@@ -478,26 +480,23 @@ void h1_down_on_readable(struct conn *c)
     d->is_busy = true;
     process(d); /* what a grant, or the last answer's end, has freed */
     for (unsigned reads = 0; d->conn == c && c->is_readable && wants_bytes(d); reads++) {
-        ssize_t n = -2;
+        bool is_bulk = may_read_bulk(d);
+        ssize_t n;
 
         if (reads == READS_MAX) {
             h1_down_later(d, LATER_READ);
             break;
         }
-        if (may_splice(d))
-            n = read_pipe(d);
-        if (n > 0) { /* more when the pipe has left: to ask now would only hear EAGAIN */
-            if (d->conn == c)
-                h1_down_after_flush(d, LATER_READ);
-            break;
-        }
-        if (n == -2)
-            n = read_memory(d);
-        if (n > 0)
+        n = is_bulk ? read_bulk(d) : read_memory(d);
+        if (n > 0 && !is_bulk)
             continue;
-        if (n == 0)
+        if (n > 0 && d->conn == c)
+            h1_down_after_flush(d, LATER_READ); /* more when this has left */
+        else if (n == 0)
             on_eof(d);
-        else if (errno != EAGAIN)
+        else if (n < 0 && errno == ENOBUFS)
+            h1_down_gone(d, END_EXHAUSTED);
+        else if (n < 0 && errno != EAGAIN)
             h1_down_gone(d, END_CLIENT_RESET);
         break;
     }

@@ -11,8 +11,8 @@
 #include "common/core/stats.h"
 #include "worker/io/tls.h"
 
-/* A body at least this long that is still to come may travel by splice. */
-#define SPLICE_MIN 65536
+/* A body at least this long that is still to come travels in bulk. */
+#define BULK_MIN 65536
 /* Bytes of 1xx heads, which no credit holds back. */
 #define INTERIM_MAX 131072
 
@@ -290,32 +290,32 @@ static enum end_reason read_failure(struct h1_up *u)
     return END_SERVER_ALERT;
 }
 
-static bool may_splice(const struct h1_up *u)
+/* Bytes of the body, or the tunnel, that need not be looked at come in bulk. */
+static bool may_read_bulk(const struct h1_up *u)
 {
-    if (u->in || !u->side.wants_pipe || !u->conn->ops->can_splice)
+    bool takes_pipe = u->side.wants_pipe && u->conn->ops->can_splice;
+
+    if (u->in || (!takes_pipe && u->credit < BUF_READ_MAX))
         return false;
     if (u->state == UP_TUNNEL)
         return u->is_bulk;
-    return u->state == UP_BODY && h1_body_unseen(&u->body) >= SPLICE_MIN;
+    return u->state == UP_BODY && h1_body_unseen(&u->body) >= BULK_MIN;
 }
 
-/* Body bytes past our memory. 1 went on, 0 nothing there, -1 ended or failed. */
-static ssize_t read_pipe(struct h1_up *u)
+/* 1 went on, 0 the end, -1 with errno. */
+static ssize_t read_bulk(struct h1_up *u)
 {
     struct stream *st = u->side.stream;
-    struct buf *pipe = buf_get_pipe(u->conn->pool->bufs);
-    uint64_t max = BUF_PIPE_SIZE;
+    uint64_t max = BUF_PIPE_SIZE, credit = (uint64_t)u->credit;
+    struct bufq q;
     ssize_t n;
 
-    if (!pipe)
-        return -2;
+    bufq_init(&q);
     if (u->state == UP_BODY && max > h1_body_unseen(&u->body))
         max = h1_body_unseen(&u->body);
-    n = conn_splice_in(u->conn, pipe, max);
-    if (n <= 0) {
-        buf_put(&pipe);
+    n = conn_read_bulk(u->conn, &q, u->side.wants_pipe ? max : 0, max < credit ? max : credit);
+    if (n <= 0)
         return n;
-    }
     if (u->config.bytes_in)
         stat_add(u->config.bytes_in, (uint64_t)n);
     u->side.wire_in += (uint64_t)n;
@@ -323,13 +323,15 @@ static ssize_t read_pipe(struct h1_up *u)
     u->is_bulk = n >= BUF_READ_MAX;
     if (u->state == UP_BODY)
         h1_body_skip(&u->body, (uint64_t)n);
-    st->ops->on_data(st, &u->side, pipe);
+    while (q.head && u->state != UP_GONE)
+        st->ops->on_data(st, &u->side, bufq_shift(&q));
+    bufq_clear(&q);
     if (u->state == UP_BODY && u->body.is_done)
         deliver_end(u);
     return 1;
 }
 
-/* As read_pipe, by way of `in`. */
+/* As read_bulk, by way of `in`. */
 static ssize_t read_memory(struct h1_up *u)
 {
     ssize_t n;
@@ -380,20 +382,18 @@ static void on_readable(struct conn *c)
     u->is_busy = true;
     process(u); /* what a grant has freed */
     while (u->conn == c && c->is_readable && wants_bytes(u)) {
-        ssize_t n = may_splice(u) ? read_pipe(u) : -2;
+        bool is_bulk = may_read_bulk(u);
+        ssize_t n = is_bulk ? read_bulk(u) : read_memory(u);
 
-        if (n > 0) { /* more when the pipe has left: to ask now would only hear EAGAIN */
-            if (u->conn == c)
-                loop_flush_soon(c->pool->loop, &u->resume);
-            break;
-        }
-        if (n == -2)
-            n = read_memory(u);
-        if (n > 0)
+        if (n > 0 && !is_bulk)
             continue;
-        if (n == 0)
+        if (n > 0 && u->conn == c)
+            loop_flush_soon(c->pool->loop, &u->resume); /* more when this has left */
+        else if (n == 0)
             on_eof(u);
-        else if (errno != EAGAIN)
+        else if (n < 0 && errno == ENOBUFS)
+            fail(u, END_EXHAUSTED);
+        else if (n < 0 && errno != EAGAIN)
             fail(u, read_failure(u));
         break;
     }

@@ -44,7 +44,7 @@ struct h1_up {
     bool wants_upgrade : 1;
     bool is_eof_told : 1;     /* tunnel: on_end was called */
     bool is_busy : 1;         /* within on_readable: a grant need not resume */
-    bool is_bulk : 1;         /* the last read filled a buffer: splice is worth it */
+    bool is_bulk : 1;         /* the last read filled a buffer: more will come */
     /* The rest is set when a head comes, and a body. */
     struct head response;
     struct h1_body body;

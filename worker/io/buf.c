@@ -320,6 +320,42 @@ void bufq_commit(struct bufq *q, size_t n)
     q->bytes += n;
 }
 
+unsigned bufq_open(struct bufq *q, struct buf_pool *p, size_t n, struct iovec *iov, unsigned max)
+{
+    unsigned count = 0;
+
+    while (n > 0 && count < max) {
+        struct buf *b = buf_get(p);
+        size_t room = b ? buf_room(b) : 0;
+
+        if (!b)
+            break;
+        if (room > n)
+            room = n;
+        iov[count++] = (struct iovec){ buf_tail(b), room };
+        n -= room;
+        link_tail(q, b);
+    }
+    return count;
+}
+
+void bufq_fill(struct bufq *q, size_t n)
+{
+    struct bufq empty = *q;
+
+    bufq_init(q);
+    while (n > 0) {
+        struct buf *b = bufq_shift(&empty);
+        size_t room = buf_room(b);
+
+        b->len = (uint32_t)(n < room ? n : room);
+        n -= b->len;
+        q->bytes += b->len;
+        link_tail(q, b);
+    }
+    bufq_clear(&empty);
+}
+
 bool bufq_add(struct bufq *q, struct buf_pool *p, struct slice s)
 {
     size_t fits = tail_room(q);

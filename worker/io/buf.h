@@ -95,6 +95,7 @@ static inline void buf_unskip(struct buf *b, size_t n)
     b->len += (uint32_t)n;
 }
 
+struct iovec;
 struct bufq {
     struct buf *head, *tail;
     size_t bytes;
@@ -119,13 +120,17 @@ struct buf *bufq_shift(struct bufq *q);
 char *bufq_reserve(struct bufq *q, struct buf_pool *p, size_t n)
     __attribute__((warn_unused_result));
 void bufq_commit(struct bufq *q, size_t n);
+/* New bufs in a queue that is empty, with room for n bytes or as many as max of them have: their
+ * iovecs, to be read into, and then bufq_fill. Returns how many; 0: exhausted. */
+unsigned bufq_open(struct bufq *q, struct buf_pool *p, size_t n, struct iovec *iov, unsigned max);
+/* So many bytes have come; bufs that got none go back. */
+void bufq_fill(struct bufq *q, size_t n);
 /* Copies; false (nothing added) when exhausted. */
 bool bufq_add(struct bufq *q, struct buf_pool *p, struct slice s)
     __attribute__((warn_unused_result));
 /* Moves all of `from` behind `to`. */
 void bufq_splice(struct bufq *to, struct bufq *from);
 /* The iovecs of the leading memory bufs, at most max; returns how many. */
-struct iovec;
 unsigned bufq_iov(const struct bufq *q, struct iovec *iov, unsigned max);
 /* Drops n bytes of leading memory bufs. */
 void bufq_skip(struct bufq *q, size_t n);

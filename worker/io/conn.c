@@ -285,6 +285,17 @@ static ssize_t read_end(struct conn *c)
 
 /* ---- reading ---- */
 
+static ssize_t read_done(struct conn *c, ssize_t n, size_t asked)
+{
+    if (n < 0)
+        return read_failed(c);
+    if (n == 0)
+        return read_end(c);
+    if ((size_t)n < asked && !c->is_hup)
+        c->is_readable = false;
+    return n;
+}
+
 ssize_t conn_read(struct conn *c, struct buf *b, size_t max)
 {
     size_t room = buf_room(b);
@@ -293,14 +304,19 @@ ssize_t conn_read(struct conn *c, struct buf *b, size_t max)
     if (max > room)
         max = room;
     ssize_t n = c->ops->read(c, buf_tail(b), max);
-    if (n < 0)
-        return read_failed(c);
-    if (n == 0)
-        return read_end(c);
-    b->len += (uint32_t)n;
-    if ((size_t)n < max && !c->is_hup)
-        c->is_readable = false;
-    return n;
+    if (n > 0)
+        b->len += (uint32_t)n;
+    return read_done(c, n, max);
+}
+
+ssize_t conn_readv(struct conn *c, const struct iovec *iov, unsigned count)
+{
+    size_t asked = 0;
+
+    assert(c->is_open);
+    for (unsigned i = 0; i < count; i++)
+        asked += iov[i].iov_len;
+    return read_done(c, c->ops->readv(c, iov, (int)count), asked);
 }
 
 ssize_t conn_splice_in(struct conn *c, struct buf *pipe, size_t max)

@@ -45,10 +45,11 @@ struct conn_user {
     void (*on_broken)(struct conn *c, int error);
 };
 
-/* Plain, or TLS. The first five as the system calls of that name, non-blocking: a short count of
+/* Plain, or TLS. The first six as the system calls of that name, non-blocking: a short count of
  * read says that no more can be read now, one of write that no more can be written. */
 struct conn_ops {
     ssize_t (*read)(struct conn *c, void *p, size_t n);
+    ssize_t (*readv)(struct conn *c, const struct iovec *iov, int n);
     ssize_t (*write)(struct conn *c, const void *p, size_t n);
     ssize_t (*writev)(struct conn *c, const struct iovec *iov, int n);
     int (*shutdown)(struct conn *c); /* of our output; may say EAGAIN */
@@ -141,6 +142,13 @@ ssize_t conn_read(struct conn *c, struct buf *b, size_t max);
  * reasons: is_readable stays true until EAGAIN. With bytes in the pipe EAGAIN may mean that it is
  * full: is_readable stays true then too, so let the pipe run empty before the next try. */
 ssize_t conn_splice_in(struct conn *c, struct buf *pipe, size_t max);
+/* The same by one call into memory of the caller's. */
+ssize_t conn_readv(struct conn *c, const struct iovec *iov, unsigned n);
+/* The same for what comes in bulk, into q, which is empty: by splice into a pipe, at most pipe_max
+ * bytes, where the conn can and one is to be had (0: q's user takes none), else by one call into
+ * some bufs, at most `max` bytes. -1 with ENOBUFS: exhausted, and nothing has happened. More is
+ * best read when this has left: a pipe takes no more, and the socket would hear of small pieces. */
+ssize_t conn_read_bulk(struct conn *c, struct bufq *q, size_t pipe_max, size_t max);
 /* on_readable again in this batch, if is_readable. */
 void conn_resume(struct conn *c);
 /* What the events told so far may be out of date: on_readable, or conn_read, asks the kernel. */

@@ -14,6 +14,11 @@ static ssize_t plain_read(struct conn *c, void *p, size_t n)
     return recv(c->fd, p, n, 0);
 }
 
+static ssize_t plain_readv(struct conn *c, const struct iovec *iov, int n)
+{
+    return readv(c->fd, iov, n);
+}
+
 static ssize_t plain_write(struct conn *c, const void *p, size_t n)
 {
     return send(c->fd, p, n, MSG_NOSIGNAL);
@@ -59,6 +64,7 @@ static bool plain_is_quiet(struct conn *c)
 
 const struct conn_ops conn_plain_ops = {
     .read = plain_read,
+    .readv = plain_readv,
     .write = plain_write,
     .writev = plain_writev,
     .shutdown = plain_shutdown,

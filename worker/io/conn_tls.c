@@ -238,6 +238,22 @@ static ssize_t tls_read(struct conn *c, void *p, size_t n)
     return -1;
 }
 
+static ssize_t tls_readv(struct conn *c, const struct iovec *iov, int n)
+{
+    ssize_t got = 0;
+
+    for (int i = 0; i < n; i++) {
+        ssize_t r = tls_read(c, iov[i].iov_base, iov[i].iov_len);
+
+        if (r <= 0)
+            return got > 0 ? got : r;
+        got += r;
+        if ((size_t)r < iov[i].iov_len)
+            break;
+    }
+    return got;
+}
+
 static bool tls_has_unread(const struct conn *c)
 {
     const struct tls_conn *t = c->tls;
@@ -474,6 +490,7 @@ static void tls_close(struct conn *c)
 
 static const struct conn_ops tls_ops = {
     .read = tls_read,
+    .readv = tls_readv,
     .write = tls_write,
     .writev = tls_writev,
     .shutdown = tls_shutdown,

@@ -4,7 +4,8 @@
  *   client --flow--> server->out        server --flow--> client->out
  *
  * A flow stops reading while FLOW_MAX bytes wait at the other end. Small pieces go through a
- * buffer; once reads fill whole buffers, by splice, a pipe at a time. */
+ * buffer; once reads fill whole buffers, by splice, a pipe at a time, or through TLS some buffers
+ * at a time. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -187,25 +188,41 @@ static void touch(struct session *s)
     conn_timer(s->client, (uint64_t)s->route->timeout_stream_ms * 1000);
 }
 
-static ssize_t flow_read(struct flow *f, bool *is_pipe)
+static ssize_t read_one(struct flow *f, struct bufq *q)
 {
-    bool is_spliced = f->is_bulk && f->from->ops->can_splice && f->to->ops->can_splice;
-    struct buf *b = is_spliced ? buf_get_pipe(f->from->pool->bufs) : NULL;
+    struct buf *b = buf_get(f->from->pool->bufs);
     ssize_t n;
 
-    if (!b && !(b = buf_get(f->from->pool->bufs))) {
+    if (!b) {
         errno = ENOBUFS;
         return -1;
     }
-    *is_pipe = b->is_pipe;
-    n = b->is_pipe ? conn_splice_in(f->from, b, BUF_PIPE_SIZE) : conn_read(f->from, b, BUF_SIZE);
-    if (n <= 0) {
-        buf_put(&b);
+    n = conn_read(f->from, b, BUF_SIZE);
+    bufq_push(q, b);
+    return n;
+}
+
+static ssize_t flow_read(struct flow *f)
+{
+    size_t room = FLOW_MAX - f->to->out.bytes;
+    struct bufq q;
+    ssize_t n;
+
+    if (room < BUF_READ_MAX)
+        room = BUF_READ_MAX;
+    bufq_init(&q);
+    if (f->is_bulk)
+        n = conn_read_bulk(f->from, &q, f->to->ops->can_splice ? BUF_PIPE_SIZE : 0, room);
+    else
+        n = read_one(f, &q);
+    if (n <= 0)
         return n;
-    }
-    f->is_bulk = n >= (*is_pipe ? PIPE_WORTH : BUF_READ_MAX);
+    f->is_bulk = n >= (q.head->is_pipe ? PIPE_WORTH : BUF_READ_MAX);
     f->bytes += (uint64_t)n;
-    bufq_push(&f->to->out, b);
+    if (q.head->next)
+        bufq_splice(&f->to->out, &q);
+    else
+        bufq_push(&f->to->out, bufq_shift(&q));
     conn_flush(f->to);
     return n;
 }
@@ -228,12 +245,13 @@ static enum end_reason broken(const struct session *s, const struct conn *c)
 /* Reads as much as the other end may hold. The session may be gone afterwards: false. */
 static bool flow_run(struct session *s, struct flow *f)
 {
-    bool is_pipe = false;
+    bool was_bulk = false;
 
-    /* After a pipe, more when it has left: to ask now would only hear EAGAIN. */
-    while (!f->is_eof && f->from->is_readable && f->to->out.bytes < FLOW_MAX && !is_pipe) {
-        ssize_t n = flow_read(f, &is_pipe);
+    while (!f->is_eof && f->from->is_readable && f->to->out.bytes < FLOW_MAX && !was_bulk) {
+        ssize_t n;
 
+        was_bulk = f->is_bulk; /* then more when it has left */
+        n = flow_read(f);
         if (n > 0) {
             count_in(s, f, (uint64_t)n);
             continue;
