@@ -14,7 +14,7 @@ from harness.client import request_bytes
 from harness.crowd import LASTING, PASSING, Crowd, Session, Web
 from harness.daemon import plain
 from harness.origin import upgrade_echo
-from harness.util import is_sanitized, memory, proc_fields, times, wait_until
+from harness.util import freeze, is_sanitized, memory, times, wait_until
 from harness.wire import Eof
 
 GLOBALS = "shutdown_timeout = 120s\nlog_level = warning\n"
@@ -342,8 +342,7 @@ def held_ports(d, pid):
 
 def kill(d, crowd, pid):
     """Only what it has accepted may fail; what waits in its queue, or comes from now on, not."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: proc_fields(pid)[0] == "T", interval=0.0005)
+    freeze(pid)
     now = time.monotonic()
     for port in held_ports(d, pid):
         crowd.held[port] = now
@@ -412,11 +411,6 @@ def test_clients_of_a_worker_that_is_held_back_are_served_by_others(rpd):
 
 # ---- requests that cross an end ----
 
-def stopped(pid):
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: proc_fields(pid)[0] == "T")
-
-
 def test_request_that_came_before_the_idle_timer_was_looked_at_is_served(rpd):
     """More connections than one epoll_wait tells of: the timers of the others run first."""
     text = "[listener web]\nbind = @web@\ntimeout_idle = 4s\n[route all]\nrespond = 200 yes\n"
@@ -427,7 +421,7 @@ def test_request_that_came_before_the_idle_timer_was_looked_at_is_served(rpd):
     for client in clients:
         assert client.response().status == 200
     pid = d.worker_pids()[0]
-    stopped(pid)
+    freeze(pid)
     try:
         for client in clients:
             client.send(request_bytes())
@@ -447,7 +441,7 @@ def test_post_does_not_meet_a_kept_connection_that_has_ended(rpd, origin, body):
         assert client.ask().status == 200
         d.wait_stats(lambda s: s["backends"]["pool"]["servers"]["s0"]["idle"] == 1)
         pid = d.worker_pids()[0]
-        stopped(pid)
+        freeze(pid)
         client.send(request_bytes("POST", "/echo", body=body))
         o.connections[0].shutdown_write()
         os.kill(pid, signal.SIGCONT)

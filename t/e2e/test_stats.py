@@ -8,7 +8,7 @@ import pytest
 
 from harness.client import request_bytes
 from harness.daemon import plain
-from harness.util import wait_until
+from harness.util import freeze, wait_until
 
 LATENCY = {"count", "mean", "p50", "p90", "p99", "p999", "max"}
 STATUS = {f"status_{n}xx" for n in range(1, 6)}
@@ -128,7 +128,7 @@ def test_stats_answer_while_everything_is_stopped(rpd):
     pids = d.processes()
     assert len(pids) >= 3
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     try:
         assert d.stats()["routes"]["all"]["requests_total"] == 5
         for command in (["stats"], ["workers"], ["health"], ["-o", "csv", "stats"]):

@@ -20,7 +20,7 @@ from harness import memory
 from harness.certs import Authority
 from harness.daemon import StartError
 from harness.tls import TlsClient, client_context
-from harness.util import cmdline, is_alive, times, wait_until
+from harness.util import cmdline, freeze, is_alive, times, wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees into other processes")
 
@@ -240,7 +240,7 @@ def test_a_start_that_cannot_guard_keys_fails(rpd, leaves, tmp_path):
         rpd(site(leaves), wrapper=wrapper)
     d = rpd(PLAIN, wrapper=wrapper)
     said = d.reload(site(leaves)).stdout
-    assert re.search(f"^warning: {why}$", said, re.M), said
+    assert re.search(f"^warning: rpd: keys: {why}$", said, re.M), said
     assert d.stats()["rpd"]["keys_crashes"] > 0
     d.globals_ = "key_process = off\n"
     d.reload(site(leaves))
@@ -321,7 +321,7 @@ def test_it_is_stopped_and_handshakes_wait_while_requests_do_not(rpd, leaves):
     waiting = times(40)
     names = list(KINDS.values())
     with shake(d) as kept:
-        os.kill(keys_pid(d), signal.SIGSTOP)
+        freeze(keys_pid(d))
         visitors = []
         threads = [threading.Thread(target=lambda i=i: visitors.append(shake(d, names[i % 3])))
                    for i in range(waiting)]
@@ -343,7 +343,7 @@ def test_it_is_stopped_and_handshakes_wait_while_requests_do_not(rpd, leaves):
 
 def test_who_leaves_while_a_handshake_waits_is_forgotten(rpd, leaves):
     d = rpd(site(leaves).replace("tls = on", "tls = on\ntimeout_header = 1s"), workers=1)
-    os.kill(keys_pid(d), signal.SIGSTOP)
+    freeze(keys_pid(d))
     socks = []
     for _ in range(50):
         sock = socket.create_connection(d.addr())
@@ -370,7 +370,7 @@ def test_a_flood_of_slow_keys_lets_quick_ones_pass(rpd, ca):
     leaves = {"slow": ca.issue("slow.test", kind="rsa", bits=4096), "ec": ca.issue("ec.test")}
     d = rpd(site(leaves), workers=1)
     flood = times(60)
-    os.kill(keys_pid(d), signal.SIGSTOP)
+    freeze(keys_pid(d))
     finished = []
 
     def visit(name):

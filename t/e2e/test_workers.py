@@ -8,7 +8,7 @@ import pytest
 from harness.client import request_bytes
 from harness.daemon import plain
 from harness.origin import upgrade_echo
-from harness.util import cmdline, wait_until
+from harness.util import cmdline, freeze, wait_until
 
 RESPOND = "[listener web]\nbind = @web@\n[route all]\nrespond = 200 hello\n"
 
@@ -88,7 +88,7 @@ def test_accept_queue_outlives_the_worker(rpd):
     """Connections made while no worker runs are served by the next one."""
     d = rpd(RESPOND, workers=1)
     victim = d.worker_pids()[0]
-    os.kill(victim, signal.SIGSTOP)
+    freeze(victim)
     clients = [d.client() for _ in range(20)]
     for client in clients:
         client.send(request_bytes())
@@ -150,7 +150,7 @@ def test_next_start_after_a_kill_of_all_works(rpd):
 def test_stopped_worker_leaves_the_others_serving(rpd):
     d = rpd(RESPOND, workers=2)
     stopped = d.worker_pids()[0]
-    os.kill(stopped, signal.SIGSTOP)
+    freeze(stopped)
     served = 0
     clients = [d.client() for _ in range(20)]
     for client in clients:

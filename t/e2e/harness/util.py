@@ -4,6 +4,8 @@ import functools
 import hashlib
 import os
 import pathlib
+import re
+import signal
 import time
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
@@ -127,6 +129,14 @@ def children(ppid):
 def is_alive(pid):
     fields = proc_fields(pid)
     return bool(fields) and fields[0] not in "ZX"
+
+
+def freeze(pid):
+    """SIGSTOP, and waits until every thread stands still: the signal alone only asks for it."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    wait_until(lambda: all(re.search(r"^State:\s+T", (task / "status").read_text(), re.M)
+                           for task in tasks.iterdir()), interval=0.0005)
 
 
 def fd_count(pid):
