@@ -85,7 +85,10 @@ static inline struct report_place conf_place(const struct conf_origin *o)
 }
 
 enum conf_mode { CONF_MODE_HTTP, CONF_MODE_TCP };
-enum conf_balance { CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_LEAST_CONN };
+enum conf_balance { CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_LEAST_CONN, CONF_BALANCE_RANDOM,
+                    CONF_BALANCE_EWMA, CONF_BALANCE_HASH };
+enum conf_sticky { CONF_STICKY_OFF, CONF_STICKY_COOKIE, CONF_STICKY_SOURCE };
+enum conf_check { CONF_CHECK_OFF, CONF_CHECK_TCP, CONF_CHECK_HTTP };
 enum conf_protocol { CONF_PROTOCOL_HTTP1 };
 enum conf_send_proxy { CONF_SEND_PROXY_OFF, CONF_SEND_PROXY_V1, CONF_SEND_PROXY_V2 };
 enum conf_log_target { CONF_LOG_OFF, CONF_LOG_STDERR, CONF_LOG_STDOUT, CONF_LOG_SYSLOG,
@@ -97,7 +100,14 @@ enum conf_client_verify { CONF_CLIENT_VERIFY_OFF, CONF_CLIENT_VERIFY_OPTIONAL,
                           CONF_CLIENT_VERIFY_REQUIRED };
 enum conf_route_tls { CONF_ROUTE_TERMINATE, CONF_ROUTE_PASSTHROUGH };
 enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
-#define CONF_RETRY_CONNECT_FAILURE 1u /* bits of retry_on */
+/* How a try can fail: bits of retry_on and eject_on. */
+#define CONF_FAIL_CONNECT 1u /* no connection, or no TLS on it */
+#define CONF_FAIL_RESET 2u   /* it broke, or ended too early, or what came was no HTTP */
+#define CONF_FAIL_TIMEOUT 4u
+#define CONF_FAIL_502 8u
+#define CONF_FAIL_503 16u
+#define CONF_FAIL_504 32u
+#define CONF_FAIL_5XX 64u    /* any status from 500 on */
 
 struct conf_bind {
     struct addr addr;
@@ -155,6 +165,27 @@ struct conf_log_format_value {
     struct template value; /* custom */
 };
 
+struct conf_balance_value {
+    enum conf_balance how;
+    struct template key; /* hash */
+};
+struct conf_sticky_value {
+    enum conf_sticky how;
+    struct slice cookie; /* its name */
+};
+struct conf_check_value {
+    enum conf_check how;
+    struct slice method, path;      /* http */
+    unsigned status_min, status_max;
+    struct slice host;              /* empty: the server's address as written */
+    struct slice body;              /* has to be in the answer; empty: nothing has to */
+};
+/* When a second try is sent while the first has no answer. Both 0: never. */
+struct conf_hedge {
+    uint32_t after_ms;
+    uint32_t quantile; /* of the backend's latency, in thousandths */
+};
+
 struct conf_server {
     const char *name;  /* name=, or the address as written; unique within the backend */
     const char *text;  /* the address as written */
@@ -190,10 +221,15 @@ struct conf_servers { struct conf_server *v; size_t n; };
 #define CONF_C_REDIRECT struct conf_redirect
 #define CONF_C_FIELD_RULES struct conf_field_rules
 #define CONF_C_HOST_HEADER struct conf_host_header_value
-#define CONF_C_RETRY_ON uint32_t
+#define CONF_C_RETRY_ON uint32_t /* CONF_FAIL_ bits */
+#define CONF_C_EJECT_ON uint32_t
+#define CONF_C_PERCENT uint32_t /* hundredths of a percent */
+#define CONF_C_HEDGE struct conf_hedge
+#define CONF_C_STICKY struct conf_sticky_value
+#define CONF_C_CHECK struct conf_check_value
 #define CONF_C_ROUTE_LOG bool /* is the route's access log off */
 #define CONF_C_SERVERS struct conf_servers
-#define CONF_C_BALANCE enum conf_balance
+#define CONF_C_BALANCE struct conf_balance_value
 #define CONF_C_PROTOCOL enum conf_protocol
 #define CONF_C_SEND_PROXY enum conf_send_proxy
 #define CONF_C_FILE struct conf_file

@@ -205,3 +205,14 @@ struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kin
     free((void *)names.v);
     return NULL;
 }
+
+struct slice conf_cut_word(struct slice *text)
+{
+    struct slice rest = slice_trim(*text);
+    size_t n = 0;
+
+    while (n < rest.n && rest.p[n] != ' ' && rest.p[n] != '\t')
+        n++;
+    *text = slice_trim(slice_of(rest.p + n, rest.n - n));
+    return slice_of(rest.p, n);
+}

@@ -105,14 +105,15 @@ bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use);
 /* A setting of TLS in a listener or backend that has none. */
 bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
 
-/* The rows' types, in conf_values.c, conf_words.c, conf_lists.c and conf_tls.c. */
+/* The rows' types, in conf_values.c, conf_words.c, conf_lists.c, conf_tls.c, conf_templates.c and
+ * conf_balance.c. */
 #define CONF_TYPES(X)                                                                          \
     X(BOOL) X(COUNT) X(WORKERS) X(SIZE) X(DURATION) X(NAME) X(RUN_DIR) X(ERROR_LOG)            \
     X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS) X(BACKEND)    \
     X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(FIELD_RULES) X(HOST_HEADER)         \
     X(RETRY_ON) X(ROUTE_LOG) X(SERVERS) X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE)           \
     X(CERTIFICATE) X(CERTIFICATES) X(ALPNS) X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY)        \
-    X(ROUTE_TLS)
+    X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK) X(EJECT_ON) X(HEDGE)
 #define CONF_DECLARE_TYPE(TYPE) extern const struct conf_type conf_type_##TYPE;
 CONF_TYPES(CONF_DECLARE_TYPE)
 #undef CONF_DECLARE_TYPE
@@ -192,6 +193,8 @@ struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kin
 /* Room for one more of n elements. Arrays double; the first growth in a section copies, for the
  * array is the defaults' until then. */
 void *conf_grow(struct conf_cursor *c, const void *v, size_t n, size_t size);
+/* Cuts the first word off, at blanks; n 0: there is none. */
+struct slice conf_cut_word(struct slice *text);
 /* Parses into memory that the conf frees; false when reported. */
 bool conf_parse_template(struct conf_cursor *c, struct slice source, struct template *t);
 

@@ -237,18 +237,6 @@ static const struct slice codec_fields[] = {
     SLICE_INIT("Trailer"),        SLICE_INIT("Upgrade"),
 };
 
-/* Cuts the first word off; n 0: there is none. */
-static struct slice cut_word(struct slice *text)
-{
-    struct slice rest = slice_trim(*text);
-    size_t n = 0;
-
-    while (n < rest.n && rest.p[n] != ' ' && rest.p[n] != '\t')
-        n++;
-    *text = slice_trim(slice_of(rest.p + n, rest.n - n));
-    return slice_of(rest.p, n);
-}
-
 /* NRULE_OPS: none. */
 static size_t find_rule_op(struct slice word)
 {
@@ -261,7 +249,7 @@ static size_t find_rule_op(struct slice word)
 
 static bool begins_rule(struct slice text)
 {
-    struct slice rest = text, word = cut_word(&rest);
+    struct slice rest = text, word = conf_cut_word(&rest);
     size_t op = find_rule_op(word);
 
     if (op == NRULE_OPS)
@@ -318,7 +306,7 @@ static void parse_rule(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_field_rules *list = field;
     struct conf_field_rule rule = { .op = CONF_RULE_SET };
-    struct slice rest = text, word = cut_word(&rest);
+    struct slice rest = text, word = conf_cut_word(&rest);
     size_t op = find_rule_op(word);
 
     if (op == NRULE_OPS) {
@@ -449,7 +437,7 @@ static void parse_server_options(struct conf_cursor *c, struct conf_server *serv
     unsigned seen = 0;
 
     while (rest.n > 0) {
-        struct slice word = cut_word(&rest);
+        struct slice word = conf_cut_word(&rest);
         size_t equals = slice_find(word, '='), i = 0;
         struct slice name = slice_of(word.p, equals);
         bool has_value = equals < word.n;
@@ -490,7 +478,7 @@ static bool server_addr_is_good(struct conf_cursor *c, struct slice text, struct
 static void parse_server(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_servers *list = field;
-    struct slice rest = text, word = cut_word(&rest);
+    struct slice rest = text, word = conf_cut_word(&rest);
     struct conf_server server = { .weight = 1, .origin = c->origin };
 
     if (!server_addr_is_good(c, word, &server.addr))

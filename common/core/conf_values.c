@@ -117,6 +117,25 @@ static void print_duration(const void *field, size_t i, struct strbuf *out)
 
 TYPE(DURATION, .name = "duration", .parse = parse_duration, .print = print_duration);
 
+static void parse_percent(struct conf_cursor *c, struct slice text, void *field)
+{
+    uint32_t *out = field;
+    uint64_t value;
+
+    if (parse_number(c, text, units_percent, units_print_percent, UINT32_MAX, &value))
+        *out = (uint32_t)value;
+}
+
+static void print_percent(const void *field, size_t i, struct strbuf *out)
+{
+    const uint32_t *value = field;
+
+    (void)i;
+    units_print_percent(*value, out);
+}
+
+TYPE(PERCENT, .name = "percentage", .parse = parse_percent, .print = print_percent);
+
 /* ---- texts ---- */
 
 static void set_text(struct conf_cursor *c, struct slice text, void *field)

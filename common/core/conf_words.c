@@ -130,75 +130,57 @@ static const struct conf_word booleans[] = {
 };
 WORD_TYPE(BOOL, "on or off", booleans);
 
-static const struct conf_word balances[] = {
-    { "round_robin", CONF_BALANCE_ROUND_ROBIN, false },
-    { "least_conn", CONF_BALANCE_LEAST_CONN, false },
-    { "random", 0, true },
-    { "ewma", 0, true },
-    { "hash", 0, true },
+/* What fails, in retry_on and eject_on; the last can only eject. */
+static const struct conf_word failures[] = {
+    { "connect-failure", CONF_FAIL_CONNECT, false },
+    { "reset", CONF_FAIL_RESET, false },
+    { "timeout", CONF_FAIL_TIMEOUT, false },
+    { "502", CONF_FAIL_502, false },
+    { "503", CONF_FAIL_503, false },
+    { "504", CONF_FAIL_504, false },
+    { "5xx", CONF_FAIL_5XX, false },
 };
 
-static void parse_balance(struct conf_cursor *c, struct slice text, void *field)
-{
-    enum conf_balance *out = field;
-    struct slice rest = text, word = slice_cut(&rest, ' ');
-    int i = conf_find_word(word, balances, CONF_NWORDS(balances));
-    /* `hash KEY` has an argument; no word of today has one. */
-    int value = conf_parse_word(c, i >= 0 && balances[i].is_later ? word : text, balances,
-                           CONF_NWORDS(balances));
-
-    if (value >= 0)
-        *out = (enum conf_balance)value;
-}
-
-static void print_balance(const void *field, size_t i, struct strbuf *out)
-{
-    const enum conf_balance *value = field;
-
-    (void)i;
-    conf_print_word(out, (int)*value, balances, CONF_NWORDS(balances));
-}
-
-TYPE(BALANCE, .name = "word", .takes_variables = true, .parse = parse_balance,
-     .print = print_balance);
-
-static const struct conf_word retries[] = {
-    { "connect-failure", CONF_RETRY_CONNECT_FAILURE, false },
-    { "reset", 0, true },
-    { "timeout", 0, true },
-    { "502", 0, true },
-    { "503", 0, true },
-    { "504", 0, true },
-};
-
-static void parse_retry_on(struct conf_cursor *c, struct slice text, void *field)
+static void parse_failure(struct conf_cursor *c, struct slice text, size_t nwords, void *field)
 {
     uint32_t *mask = field;
-    int value = conf_parse_word(c, text, retries, CONF_NWORDS(retries));
+    int value = conf_parse_word(c, text, failures, nwords);
 
     if (value > 0)
         *mask |= (uint32_t)value;
 }
 
-static size_t count_retry_on(const void *field)
+static void parse_retry_on(struct conf_cursor *c, struct slice text, void *field)
+{
+    parse_failure(c, text, CONF_NWORDS(failures) - 1, field);
+}
+
+static void parse_eject_on(struct conf_cursor *c, struct slice text, void *field)
+{
+    parse_failure(c, text, CONF_NWORDS(failures), field);
+}
+
+static size_t count_failures(const void *field)
 {
     const uint32_t *mask = field;
 
     return (size_t)__builtin_popcount(*mask);
 }
 
-static void print_retry_on(const void *field, size_t i, struct strbuf *out)
+static void print_failure(const void *field, size_t i, struct strbuf *out)
 {
     const uint32_t *mask = field;
     uint32_t rest = *mask;
 
     for (; i > 0; i--)
         rest &= rest - 1;
-    conf_print_word(out, (int)(rest & -rest), retries, CONF_NWORDS(retries));
+    conf_print_word(out, (int)(rest & -rest), failures, CONF_NWORDS(failures));
 }
 
 TYPE(RETRY_ON, .name = "list of words", .is_list = true, .takes_empty = true,
-     .parse = parse_retry_on, .count = count_retry_on, .print = print_retry_on);
+     .parse = parse_retry_on, .count = count_failures, .print = print_failure);
+TYPE(EJECT_ON, .name = "list of words", .is_list = true, .takes_empty = true,
+     .parse = parse_eject_on, .count = count_failures, .print = print_failure);
 
 static const struct conf_word route_logs[] = {
     { "inherit", false, false }, { "off", true, false }, { "stdout", 0, true },

@@ -46,6 +46,8 @@ struct histogram {
 #define STATS_C_ENUM_worker_state(f) uint64_t f;
 #define STATS_C_ENUM_server_state(f) uint64_t f;
 #define STATS_C_ENUM_server_admin(f) uint64_t f;
+#define STATS_C_ENUM_server_why(f) uint64_t f;
+#define STATS_C_ENUM_check_result(f) uint64_t f;
 #define STATS_C_ENUM_server_error(f) uint64_t f;
 #include "common/core/stats_records.inc"
 
@@ -62,7 +64,12 @@ enum stats_kind {
 #undef ENUM
 
 enum { WORKER_GONE, WORKER_STARTING, WORKER_RUNNING, WORKER_RETIRING };
-enum { SERVER_UNCHECKED, SERVER_UP, SERVER_DOWN, SERVER_STARTING, SERVER_EJECTED };
+enum server_state { SERVER_UNCHECKED, SERVER_UP, SERVER_DOWN, SERVER_STARTING, SERVER_EJECTED };
+enum server_why { SERVER_WHY_CONFIGURED, SERVER_WHY_CHECKS_PASSED, SERVER_WHY_CHECKS_FAILED,
+       SERVER_WHY_FAILURES, SERVER_WHY_OUTLIER, SERVER_WHY_EJECTION_OVER,
+       SERVER_WHY_SLOW_START_OVER, SERVER_WHY_NO_NAME, SERVER_WHY_NAME, SERVER_WHY_NO_CHECK };
+enum check_result { CHECK_NONE, CHECK_PASSED, CHECK_REFUSED, CHECK_TIMEOUT, CHECK_CONNECT,
+       CHECK_TLS, CHECK_CLOSED, CHECK_BAD_ANSWER, CHECK_STATUS, CHECK_BODY };
 enum { ADMIN_READY, ADMIN_DRAIN, ADMIN_DOWN };
 enum server_error { SERVER_ERROR_NONE, SERVER_ERROR_REFUSED, SERVER_ERROR_CONNECT_TIMEOUT,
        SERVER_ERROR_CONNECT, SERVER_ERROR_RESPONSE_TIMEOUT, SERVER_ERROR_CLOSED,
@@ -94,11 +101,11 @@ static inline void stat_dec(uint64_t *field)
 {
     stat_set(field, *field - 1);
 }
-/* A number that says: look again, what stands beside it has changed. The one writer adds after its
- * other writes; who sees another number than before sees those too. */
+/* A number that says: look again, what stands beside it has changed. Any of its writers adds after
+ * its other writes; who sees another number than before sees those too. */
 static inline void stat_publish(uint64_t *changes)
 {
-    __atomic_store_n(changes, *changes + 1, __ATOMIC_RELEASE);
+    (void)__atomic_fetch_add(changes, 1, __ATOMIC_ACQ_REL);
 }
 static inline bool stat_is_changed(const uint64_t *changes, uint64_t *seen)
 {

@@ -1,4 +1,4 @@
-/* Durations, sizes and counts as text. The configuration and the command line call it. */
+/* Durations, sizes, counts, percentages as text. The configuration and the command line call it. */
 #include "common/core/units.h"
 
 #include <inttypes.h>
@@ -126,6 +126,30 @@ bool units_count(struct slice text, uint64_t *count, struct strbuf *error)
     return false;
 }
 
+bool units_percent(struct slice text, uint64_t *hundredths, struct strbuf *error)
+{
+    struct slice rest = text, whole = take(&rest, span(rest, true)), part = SLICE_NONE;
+    uint64_t number = 0, fraction = 0;
+
+    if (rest.n > 1 && rest.p[0] == '.') {
+        (void)take(&rest, 1);
+        part = take(&rest, span(rest, true));
+    }
+    *hundredths = 0;
+    if (!slice_eq(rest, SLICE("%")) || !slice_u64(whole, &number) || part.n > 2 ||
+        (part.p && !slice_u64(part, &fraction))) {
+        strbuf_printf(error, "'%.*s' is no percentage: write 5%% or 0.25%%", SLICE_ARG(text));
+        return false;
+    }
+    if (part.n == 1)
+        fraction *= 10;
+    if (!add_scaled(hundredths, number, 100) || !add_scaled(hundredths, fraction, 1)) {
+        strbuf_printf(error, "'%.*s' is too large", SLICE_ARG(text));
+        return false;
+    }
+    return true;
+}
+
 void units_print_duration(uint64_t ms, struct strbuf *out)
 {
     if (ms == 0) {
@@ -150,4 +174,14 @@ void units_print_size(uint64_t bytes, struct strbuf *out)
         }
     }
     strbuf_printf(out, "%" PRIu64, bytes);
+}
+
+void units_print_percent(uint64_t hundredths, struct strbuf *out)
+{
+    const unsigned part = (unsigned)(hundredths % 100);
+
+    strbuf_printf(out, "%" PRIu64, hundredths / 100);
+    if (part > 0)
+        strbuf_printf(out, part % 10 ? ".%02u" : ".%u", part % 10 ? part : part / 10);
+    strbuf_addc(out, '%');
 }

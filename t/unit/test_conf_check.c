@@ -200,7 +200,7 @@ START_TEST(test_all_mistakes_in_one_run)
     fixture_load(&x, "[global]\nworkrs = 2\nlog_level = loud\n"
                      "[listener web]\nbind = here\ntimeout_idle = 5\n"
                      "[route a]\nbackend = nowhere\npath = x\nnonsense\n"
-                     "[backend b]\nbalance = ewma\n[unknown]\n");
+                     "[backend b]\nbalance = emwa\n[unknown]\n");
     ck_assert_uint_eq(x.report.errors, 10);
     fixture_end(&x);
 }

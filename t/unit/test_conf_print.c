@@ -30,6 +30,7 @@ static const char *const full =
     "response_header = set Cache-Control: no-store, private\n"
     "host_header = up.$host\nbuffer_request = on\ntimeout_connect = 2s\ntimeout_response = 3s\n"
     "timeout_stream = 4s\nretries = 0\nretry_on =\naccess_log = off\n"
+    "retry_timeout = 5s\nretry_buffer = 1k\nhedge_after = p99.9\n"
     "[route b]\nrespond = 404 no $uri, sorry; $$5\nhost_header = server\nrequest_header =\n"
     "[route c]\npath = /c\nredirect = 302 https://$host/$$\n"
     "[route d]\nlistener = db\nbackend = db\n"
@@ -38,8 +39,13 @@ static const char *const full =
     "server = 127.0.0.1:1 name=one weight=0 backup max_conns=3, 127.0.0.1:2 down\n"
     "server = app.test:1, app.test:1, unix:/run/b$$.sock\n"
     "balance = least_conn\nkeepalive = 0\nkeepalive_timeout = 1h\nmax_conns = 9\nqueue = 0\n"
-    "queue_timeout = 1500ms\nsend_proxy = v1\n"
-    "[backend db]\nserver = 127.0.0.1:3\nsend_proxy = v2\n";
+    "queue_timeout = 1500ms\nsend_proxy = v1\nsticky = cookie S\n"
+    "check = http HEAD /x$$ 204-204 host=h body=all $$ well\ncheck_interval = 3s\n"
+    "check_timeout = 4s\nrise = 5\nfall = 6\neject_after = 0\neject_on = 5xx, reset\n"
+    "eject_time = 1m\neject_max = 0.25%\neject_outliers = off\nslow_start = 9s\npanic = 30%\n"
+    "retry_budget = 12.5%\n"
+    "[backend db]\nserver = 127.0.0.1:3\nsend_proxy = v2\nbalance = hash $client_ip\n"
+    "check = tcp\n";
 
 static void expect_round_trip(struct conf_fixture *x, const char *ini)
 {
@@ -104,6 +110,11 @@ START_TEST(test_values_survive_printing)
     ck_assert_str_eq(s->v[0].name, "one");
     ck_assert_str_eq(s->v[3].name, "app.test:1#4");
     ck_assert_str_eq(s->v[4].text, "unix:/run/b$.sock");
+    ck_assert(slice_eq(c->backends[0].check.body, SLICE("all $ well")));
+    ck_assert_uint_eq(c->backends[0].eject_max, 25);
+    ck_assert_uint_eq(c->backends[0].retry_budget, 1250);
+    ck_assert_uint_eq(r[0].hedge_after.quantile, 999);
+    ck_assert(slice_eq(c->backends[1].balance.key.source, SLICE("$client_ip")));
     fixture_end(&x);
 }
 END_TEST

@@ -76,12 +76,12 @@ START_TEST(test_defaults)
     ck_assert_ptr_nonnull(c->routes[0].path.p);
     ck_assert_uint_eq(c->routes[0].path.n, 0);
     ck_assert_uint_eq(c->routes[0].respond.status, 0);
-    ck_assert_uint_eq(c->routes[0].retry_on, CONF_RETRY_CONNECT_FAILURE);
+    ck_assert_uint_eq(c->routes[0].retry_on, CONF_FAIL_CONNECT);
     ck_assert_int_eq(c->routes[0].host_header.how, CONF_HOST_PRESERVE);
     ck_assert(!c->routes[0].access_log);
     ck_assert_ptr_eq(c->routes[0].backend, &c->backends[0]);
     ck_assert_uint_eq(c->backends[0].keepalive, 64);
-    ck_assert_int_eq(c->backends[0].balance, CONF_BALANCE_ROUND_ROBIN);
+    ck_assert_int_eq(c->backends[0].balance.how, CONF_BALANCE_ROUND_ROBIN);
     fixture_end(&x);
 }
 END_TEST
@@ -126,9 +126,9 @@ START_TEST(test_words)
                                       "(did you mean 'on'?)");
     bad(&x, "listener", "mode = htp", "'htp' is none of http, tcp (did you mean 'http'?)");
     good(&x, "backend", "balance = least_conn");
-    ck_assert_int_eq(x.conf->backends[0].balance, CONF_BALANCE_LEAST_CONN);
-    bad(&x, "backend", "balance = leastconn", "'leastconn' is none of round_robin, least_conn "
-                                              "(did you mean 'least_conn'?)");
+    ck_assert_int_eq(x.conf->backends[0].balance.how, CONF_BALANCE_LEAST_CONN);
+    bad(&x, "backend", "balance = leastconn", "'leastconn' is none of round_robin, least_conn, "
+                                              "random, ewma, hash (did you mean 'least_conn'?)");
     bad(&x, "backend", "balance = least_conn $uri", "'least_conn $uri' is none of");
     good(&x, "backend", "send_proxy = v2");
     ck_assert_int_eq(x.conf->backends[0].send_proxy, CONF_SEND_PROXY_V2);
@@ -143,18 +143,102 @@ START_TEST(test_words)
 }
 END_TEST
 
+START_TEST(test_balance)
+{
+    struct conf_fixture x;
+
+    fixture_begin(&x);
+    good(&x, "backend", "balance = ewma");
+    ck_assert_int_eq(x.conf->backends[0].balance.how, CONF_BALANCE_EWMA);
+    good(&x, "backend", "balance = random");
+    ck_assert_int_eq(x.conf->backends[0].balance.how, CONF_BALANCE_RANDOM);
+    good(&x, "backend", "balance = hash $client_ip$uri");
+    ck_assert_int_eq(x.conf->backends[0].balance.how, CONF_BALANCE_HASH);
+    ck_assert_uint_eq(x.conf->backends[0].balance.key.n, 2);
+    bad(&x, "backend", "balance = hash", "hash of what?");
+    bad(&x, "backend", "balance = hash uri", "hash 'uri': without a variable");
+    bad(&x, "backend", "balance = hash $clientip",
+        "'$clientip' is no variable (did you mean '$client_ip'?)");
+    good(&x, "backend", "sticky = cookie SRV");
+    ck_assert_int_eq(x.conf->backends[0].sticky.how, CONF_STICKY_COOKIE);
+    ck_assert(slice_eq(x.conf->backends[0].sticky.cookie, SLICE("SRV")));
+    good(&x, "backend", "sticky = source");
+    bad(&x, "backend", "sticky = cookie", "which cookie?");
+    bad(&x, "backend", "sticky = cookie a b", "'a b' is no name of a cookie");
+    bad(&x, "backend", "sticky = sauce",
+        "'sauce' is none of off, cookie, source (did you mean 'source'?)");
+    bad(&x, "backend", "sticky = source x", "'x' after 'source'");
+    fixture_end(&x);
+}
+END_TEST
+
+START_TEST(test_check)
+{
+    struct conf_fixture x;
+    const struct conf_check_value *check;
+
+    fixture_begin(&x);
+    good(&x, "backend", "check = tcp");
+    ck_assert_int_eq(x.conf->backends[0].check.how, CONF_CHECK_TCP);
+    good(&x, "backend", "check = http /up");
+    check = &x.conf->backends[0].check;
+    ck_assert_int_eq(check->how, CONF_CHECK_HTTP);
+    ck_assert(slice_eq(check->method, SLICE("GET")) && slice_eq(check->path, SLICE("/up")));
+    ck_assert_uint_eq(check->status_min, 200);
+    ck_assert_uint_eq(check->status_max, 399);
+    good(&x, "backend", "check = http HEAD /up?a=b 204 host=a.test:80 body=all is well");
+    check = &x.conf->backends[0].check;
+    ck_assert(slice_eq(check->method, SLICE("HEAD")) && slice_eq(check->path, SLICE("/up?a=b")));
+    ck_assert_uint_eq(check->status_min, 204);
+    ck_assert_uint_eq(check->status_max, 204);
+    ck_assert(slice_eq(check->host, SLICE("a.test:80")));
+    ck_assert(slice_eq(check->body, SLICE("all is well")));
+    bad(&x, "backend", "check = http", "'' is no path: write off, tcp, or");
+    bad(&x, "backend", "check = http GET", "'' is no path");
+    bad(&x, "backend", "check = http GET /up 2xx", "'2xx': write off");
+    bad(&x, "backend", "check = http GET /up 399-200", "'399-200': write off");
+    bad(&x, "backend", "check = tpc", "'tpc': write off, tcp");
+    good(&x, "backend", "eject_max = 12.5%");
+    ck_assert_uint_eq(x.conf->backends[0].eject_max, 1250);
+    bad(&x, "backend", "eject_max = 50", "'50' is no percentage: write 5% or 0.25%");
+    bad(&x, "backend", "panic = 101%", "'101%' is above the most, 100%");
+    fixture_end(&x);
+}
+END_TEST
+
+START_TEST(test_retries)
+{
+    struct conf_fixture x;
+
+    fixture_begin(&x);
+    good(&x, "route", "retry_on = connect-failure, reset, 502");
+    ck_assert_uint_eq(x.conf->routes[0].retry_on,
+                      CONF_FAIL_CONNECT | CONF_FAIL_RESET | CONF_FAIL_502);
+    bad(&x, "route", "retry_on = 5xx", "'5xx' is none of connect-failure, reset");
+    good(&x, "backend", "eject_on = 5xx");
+    ck_assert_uint_eq(x.conf->backends[0].eject_on, CONF_FAIL_5XX);
+    good(&x, "route", "hedge_after = p95");
+    ck_assert_uint_eq(x.conf->routes[0].hedge_after.quantile, 950);
+    good(&x, "route", "hedge_after = p99.9");
+    ck_assert_uint_eq(x.conf->routes[0].hedge_after.quantile, 999);
+    good(&x, "route", "hedge_after = 50ms");
+    ck_assert_uint_eq(x.conf->routes[0].hedge_after.after_ms, 50);
+    good(&x, "route", "hedge_after = off");
+    ck_assert_uint_eq(x.conf->routes[0].hedge_after.after_ms, 0);
+    bad(&x, "route", "hedge_after = p100", "'p100' is neither off, a duration");
+    bad(&x, "route", "hedge_after = 95%", "'95%' is neither off, a duration");
+    bad(&x, "route", "hedge_after = 0", "'0' is neither off, a duration");
+    fixture_end(&x);
+}
+END_TEST
+
 START_TEST(test_not_supported_yet)
 {
     struct conf_fixture x;
 
     fixture_begin(&x);
-    bad(&x, "backend", "balance = ewma", "'ewma' is not supported yet");
-    bad(&x, "backend", "balance = hash $client_ip", "'hash' is not supported yet");
-    bad(&x, "backend", "balance = random", "'random' is not supported yet");
     bad(&x, "backend", "protocol = http2", "'http2' is not supported yet");
     bad(&x, "backend", "server = srv:_http._tcp.example.com", "'srv:' is not supported yet");
-    bad(&x, "backend", "check = tcp", "not supported yet");
-    bad(&x, "route", "retry_on = connect-failure, 502", "'502' is not supported yet");
     bad(&x, "route", "access_log = /var/log/r.log", "a log file of the route's own is not "
                                                     "supported yet");
     bad(&x, "route", "access_log = stdout", "'stdout' is not supported yet");
@@ -516,8 +600,8 @@ START_TEST(test_sections)
 }
 END_TEST
 
-UNIT_MAIN("conf_values", test_defaults, test_numbers_and_ranges, test_words,
-          test_not_supported_yet, test_logs, test_run_dir_fits_a_socket, test_binds, test_hosts,
-          test_paths, test_respond_and_redirect, test_field_rules, test_bad_field_rules,
-          test_host_header, test_servers, test_bad_servers, test_defaults_sections, test_keys,
-          test_sections)
+UNIT_MAIN("conf_values", test_defaults, test_numbers_and_ranges, test_words, test_balance,
+          test_check, test_retries, test_not_supported_yet, test_logs, test_run_dir_fits_a_socket,
+          test_binds, test_hosts, test_paths, test_respond_and_redirect, test_field_rules,
+          test_bad_field_rules, test_host_header, test_servers, test_bad_servers,
+          test_defaults_sections, test_keys, test_sections)

@@ -276,7 +276,7 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     x->up.backend = x->generation->backends[backend->index];
     exchange_record_backend(x);
     x->up.connect_timeout_ms = x->route->timeout_connect_ms;
-    x->up.retries = x->route->retry_on & CONF_RETRY_CONNECT_FAILURE ? x->route->retries : 0;
+    x->up.retries = x->route->retry_on & CONF_FAIL_CONNECT ? x->route->retries : 0;
     x->up.can_reuse = true;
     x->up.alpn = SLICE("http/1.1");
     x->up.is_said_once = !method_is_idempotent(h->method) || !x->is_request_done;

@@ -375,7 +375,7 @@ static struct backend *backend_new(struct up *u, const char *name)
 struct backend *backend_apply(struct up *u, const struct conf_backend *conf, struct tls_back *tls)
 {
     struct backend *b = smap_get(&u->backends, slice_str(conf->name));
-    bool is_least_conn = conf->balance == CONF_BALANCE_LEAST_CONN;
+    bool is_least_conn = conf->balance.how == CONF_BALANCE_LEAST_CONN;
 
     if (!b)
         b = backend_new(u, conf->name);
