@@ -22,7 +22,8 @@ static void parse_hash(struct conf_cursor *c, struct slice key, struct conf_bala
     struct conf_balance_value value = { .how = CONF_BALANCE_HASH };
 
     if (key.n == 0) {
-        conf_value_error(c, "hash of what? Write `hash $client_ip`, `hash $uri`, `hash $cookie_id`");
+        conf_value_error(c, "hash of what? Write `hash $client_ip`, `hash $uri`, "
+                         "`hash $cookie_id`");
         return;
     }
     if (!conf_parse_template(c, key, &value.key))
