@@ -236,6 +236,14 @@ void keys_sent(struct worker *w)
     w->keys_generation = apply_generation(w->master, w->index)->number;
 }
 
+void keys_cut(struct worker *w)
+{
+    if (w->keys_process != w->master->keys.serial)
+        return;
+    w->keys_process = 0;
+    worker_sync(w);
+}
+
 void keys_sync_logs(struct master *m)
 {
     struct keys_process *k = &m->keys;

@@ -58,6 +58,8 @@ void keys_settle(struct master *m);
 enum keys_due keys_prepare(struct worker *w, struct ipc_msg *msg);
 /* That message was sent. */
 void keys_sent(struct worker *w);
+/* The worker has lost its channel: it gets another, if the process is still the same. */
+void keys_cut(struct worker *w);
 /* Whether the process, if one is wanted, has loaded all that it was told to. */
 bool keys_is_settled(const struct master *m);
 /* The log's file may be another. */

@@ -316,6 +316,8 @@ static bool receive_one(struct worker *w)
             supervise_ready(w, msg.number);
         else if (msg.type == IPC_FAILED)
             supervise_failed(w, msg.number, slice_of(msg.data, msg.size));
+        else if (msg.type == IPC_KEYS)
+            keys_cut(w);
         else
             log_errorx("%s said something unknown: %u", w->name, msg.type);
         return true;
