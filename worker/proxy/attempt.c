@@ -91,7 +91,8 @@ void attempt_cut(struct attempt *a)
 
 void attempts_drop(struct exchange *x, enum end_reason why)
 {
-    hedge_forget(x);
+    if (x->has_hedge_timer)
+        hedge_forget(x);
     drop(x->lead, why);
     if (x->rival)
         attempt_cut(x->rival);
@@ -176,8 +177,8 @@ void attempt_sent(struct attempt *a)
     const struct exchange *x = a->exchange;
     struct loop *loop = &x->proxy->loop;
 
-    if (x->route->retry_timeout_ms == 0 || !(x->route->retry_on & CONF_FAIL_TIMEOUT) ||
-        x->state != X_FORWARDING || !a->is_connected)
+    if (!(x->route->retry_on & CONF_FAIL_TIMEOUT) || x->state != X_FORWARDING ||
+        !a->is_connected)
         return;
     if (!a->has_timer)
         timer_init(&a->timer, on_timer);
@@ -294,7 +295,7 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
     up->wants_pipe = x->stream.down->can_pipe;
     up->ops->send_head(up, &head);
     body_begin(a);
-    if (x->is_request_done)
+    if (x->route->retry_timeout_ms && x->is_request_done)
         attempt_sent(a);
 }
 
@@ -308,7 +309,7 @@ static void on_chosen(struct up_request *r, const struct server *s)
         return;
     }
     attempt_at(x, s);
-    if (x->is_request_done)
+    if (hedge_is_on(x->route) && x->is_request_done)
         hedge_wait(x);
 }
 
@@ -400,7 +401,8 @@ static void pass_on(struct attempt *a, struct head *h)
         return;
     }
     x->state = X_ANSWERING;
-    body_forget(x);
+    if (x->spool)
+        body_forget(x);
     down->ops->send_head(down, h);
     if (h->status == 101)
         begin_tunnel(x);
@@ -424,6 +426,7 @@ void attempt_head(struct attempt *a, struct head *h)
     }
     if (h->status >= 500 && is_dropped(a, h->status))
         return;
-    hedge_settle(a);
+    if (hedge_is_on(x->route))
+        hedge_settle(a);
     pass_on(a, h);
 }

@@ -13,7 +13,7 @@ static inline struct attempt *attempt_of(struct side *s)
 
 /* The first one, to a server of x's backend (x->backend_name and what the head says are there). */
 void attempt_begin(struct exchange *x);
-/* All of it is with the client's side now: timers may run. */
+/* The client's side has all of the request, so that its time runs (routes with retry_timeout). */
 void attempt_sent(struct attempt *a);
 /* A head from its server: dropped for another try, or the client's. */
 void attempt_head(struct attempt *a, struct head *h);
@@ -35,7 +35,11 @@ void attempt_cut(struct attempt *a);
 /* Which server the log names. */
 void attempt_at(struct exchange *x, const struct server *s);
 
-/* hedge.c: a second try beside a first that takes long. */
+/* hedge.c: a second try beside a first that takes long; for routes where it is on. */
+static inline bool hedge_is_on(const struct conf_route *r)
+{
+    return r->hedge_after.after_ms != 0 || r->hedge_after.quantile != 0;
+}
 
 /* A first try has got a server, or the request has come to its end: from now on it takes long. */
 void hedge_wait(struct exchange *x);

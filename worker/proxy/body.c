@@ -27,7 +27,7 @@ void body_keep(struct exchange *x)
     const struct conf_route *r = x->route;
     const struct head *h = &x->stream.request;
 
-    if (x->is_request_done || r->retries == 0 || !(r->retry_on & ~CONF_FAIL_CONNECT) ||
+    if (r->retries == 0 || !(r->retry_on & ~CONF_FAIL_CONNECT) ||
         !method_is_idempotent(h->method) || r->retry_buffer == 0 ||
         (h->body == BODY_LENGTH && h->content_length > r->retry_buffer))
         return;
@@ -43,7 +43,7 @@ void body_forget(struct exchange *x)
 {
     struct side *up = x->stream.up;
 
-    if (!x->spool || x->is_request_done || !up || x->lead->read_at < x->spool->size)
+    if (x->is_request_done || !up || x->lead->read_at < x->spool->size)
         return;
     x->is_body_sent = true;
     spool_fini(x->spool);
@@ -57,7 +57,7 @@ static void grant(struct attempt *a)
     struct side *down = x->stream.down;
     uint64_t allowed = a->gone + STREAM_CREDIT, more = allowed - x->granted;
 
-    if (x->is_request_done || a != x->lead || allowed <= x->granted)
+    if (a != x->lead || allowed <= x->granted)
         return;
     x->granted = allowed;
     down->ops->grant(down, more);
@@ -93,7 +93,7 @@ void body_begin(struct attempt *a)
         pump(a);
     else if (x->is_request_done)
         up->ops->send_end(up, NULL);
-    if (a->is_connected)
+    if (!x->is_request_done && a->is_connected)
         grant(a);
 }
 
@@ -102,7 +102,7 @@ void body_gone(struct attempt *a, uint64_t bytes)
     a->gone += bytes;
     if (a->exchange->spool)
         pump(a);
-    if (a->is_connected)
+    if (!a->exchange->is_request_done && a->is_connected)
         grant(a);
 }
 

@@ -7,7 +7,7 @@
 
 /* buffer_request: it is taken in whole first. false: no memory. */
 bool body_spool(struct exchange *x) __attribute__((warn_unused_result));
-/* What comes is kept, if a try that fails may be made again. */
+/* The request is not done: what comes is kept, if a try that fails may be made again. */
 void body_keep(struct exchange *x);
 /* Whether another try could be told all of it. */
 bool body_is_kept(const struct exchange *x);
@@ -20,7 +20,7 @@ void body_end(struct exchange *x);
 void body_begin(struct attempt *a);
 /* So many bytes have left a's side. a may have failed afterwards. */
 void body_gone(struct attempt *a, uint64_t bytes);
-/* No further try will be made: what was kept for one goes. */
+/* No further try will be made: what was kept for one, if the server has it all, goes. */
 void body_forget(struct exchange *x);
 
 #endif

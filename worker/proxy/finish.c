@@ -82,7 +82,8 @@ static void count_route(const struct exchange *x, const struct side *down, uint6
     count_status(r, x->status);
     stat_add(&r->bytes_in, down->wire_in);
     stat_add(&r->bytes_out, down->wire_out);
-    stat_add(&r->retries, exchange_retries(x));
+    if (x->first.up.retried || x->hedge)
+        stat_add(&r->retries, exchange_retries(x));
     if (x->end != END_OK && (x->status == 0 || end_reason_status(x->end) != x->status))
         stat_inc(&r->aborted);
     histogram_add(&r->latency, us);

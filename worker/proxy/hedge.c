@@ -104,11 +104,10 @@ static uint64_t patience(const struct exchange *x)
 
 void hedge_wait(struct exchange *x)
 {
-    const struct conf_hedge *h = &x->route->hedge_after;
     struct loop *loop = &x->proxy->loop;
     uint64_t us;
 
-    if ((h->after_ms == 0 && h->quantile == 0) || x->hedge ||
+    if (x->hedge ||
         !method_is_idempotent(x->stream.request.method) || x->stream.request.upgrade.n > 0 ||
         !body_is_kept(x) || (us = patience(x)) == 0)
         return;

@@ -122,7 +122,8 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     }
     x->first.up.backend = x->generation->backends[backend->index];
     exchange_record_backend(x);
-    body_keep(x);
+    if (!x->is_request_done)
+        body_keep(x);
     attempt_begin(x);
 }
 
@@ -339,8 +340,10 @@ static void on_request_end(struct exchange *x, const struct fields *trailers)
     } else if (!was_done || x->state == X_TUNNELLING) {
         body_end(x);
         if (x->state == X_FORWARDING) {
-            attempt_sent(x->lead);
-            hedge_wait(x);
+            if (x->route->retry_timeout_ms)
+                attempt_sent(x->lead);
+            if (hedge_is_on(x->route))
+                hedge_wait(x);
         }
     }
 }
