@@ -113,6 +113,8 @@ START_TEST(one_fails)
         ck_assert_int_eq(ends(s[bad]), 0);
         ck_assert_uint_eq(server(bad)->failures, i / 2 < 2);
         ck_assert_uint_eq(server(bad)->status_5xx, i / 2 == 2);
+        ck_assert_uint_eq(backend()->active, 1);
+        ck_assert_uint_eq(backend()->requests_total, 0);
         say(s[!bad], OK_5);
         ends_well(c, s);
     }

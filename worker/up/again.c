@@ -24,12 +24,12 @@ static struct server *pick_other(struct up_request *r)
     return NULL;
 }
 
-bool up_hedge(struct up_request *r, const struct up_request *first)
+bool up_hedge(struct up_request *r, struct up_request *first)
 {
     struct server *s = NULL;
 
     r->is_begun = false;
-    request_begin(r, true);
+    request_begin(r);
     if (first->server)
         up_avoid(r, first->server);
     if (list_empty(&r->backend->queue))
@@ -38,6 +38,8 @@ bool up_hedge(struct up_request *r, const struct up_request *first)
         r->is_begun = false;
         return false;
     }
+    r->beside = first;
+    first->beside = r;
     stat_inc(&r->backend->stats->hedges);
     request_go(r, s, r->can_reuse);
     return true;

@@ -138,8 +138,8 @@ struct up_request {
     const char *detail;          /* of why, in TLS's own words; static; NULL: there is no more */
     uint32_t ntried;
     struct server *tried[UP_TRIED_MAX];
+    struct up_request *beside;   /* the other of two; a request counts once */
     bool is_begun, is_waiting;
-    bool is_hedge;               /* not a request by itself */
 };
 
 /* How a request that had a server went, for its counters; status 0: none. */
@@ -155,7 +155,7 @@ void up_begin(struct up_request *r);
 /* As up_begin, for the request that `first` is at work on already: at a server that `first` has
  * not been at, if one has a place at once and the backend's budget permits. `r` is a copy of
  * `first`, of which it keeps what the caller has filled in. false: nothing has happened. */
-bool up_hedge(struct up_request *r, const struct up_request *first)
+bool up_hedge(struct up_request *r, struct up_request *first)
     __attribute__((warn_unused_result));
 /* After on_ready, when the server failed, or its answer is not wanted (CONF_FAIL_ bits): finds
  * another server for another try, which up_again has to begin next. false: none is to be made, and

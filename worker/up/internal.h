@@ -25,7 +25,7 @@ void backend_queue_timer(struct timer *t);
 void server_give_back(struct server *s);
 
 /* Steps of a request. All that this module sets but tried, anew. */
-void request_begin(struct up_request *r, bool is_hedge);
+void request_begin(struct up_request *r);
 /* To a server, if one has a place, or into the queue. */
 void request_attempt(struct up_request *r);
 /* To `s`, where it has a place already: a kept connection, or a new one. */

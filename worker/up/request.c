@@ -22,8 +22,11 @@ static void stop(struct up_request *r)
     assert(r->is_begun);
     r->is_begun = false;
     task_cancel(&r->fail);
-    if (r->is_hedge)
+    if (r->beside) { /* which is the request from now on */
+        r->beside->beside = NULL;
+        r->beside = NULL;
         return;
+    }
     stat_dec(&r->backend->stats->active);
     stat_inc(&r->backend->stats->requests_total);
 }
@@ -414,13 +417,13 @@ void request_attempt(struct up_request *r)
     }
 }
 
-void request_begin(struct up_request *r, bool is_hedge)
+void request_begin(struct up_request *r)
 {
     assert(!r->is_begun);
     r->is_begun = true;
-    r->is_hedge = is_hedge;
     r->is_waiting = false;
     r->server = r->next = NULL;
+    r->beside = NULL;
     r->conn = NULL;
     r->detail = NULL;
     r->retried = 0;
@@ -431,7 +434,7 @@ void request_begin(struct up_request *r, bool is_hedge)
 
 void up_begin(struct up_request *r)
 {
-    request_begin(r, false);
+    request_begin(r);
     r->ntried = 0;
     budget_earn(&r->backend->budget);
     stat_inc(&r->backend->stats->active);
