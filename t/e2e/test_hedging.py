@@ -1,4 +1,4 @@
-"""hedge_after: what takes long is asked of a second server, and the first answer is the client's."""
+"""hedge_after: what takes long is asked of a second server; the first answer is the client's."""
 
 import threading
 
@@ -152,7 +152,8 @@ def test_a_body_that_is_kept_goes_to_both(pair):
 
 
 @pytest.mark.parametrize("request_", [
-    request_bytes("POST", "/x", body=b""), request_bytes("POST", "/x", body=b"hello"),
+    request_bytes("POST", "/x", body=b""),
+    request_bytes("POST", "/x", body=b"hello"),
     request_bytes("PATCH", "/x", body=b"hello"),
     request_bytes("PUT", "/x", [("Content-Length", "5")]) + b"hell",
 ], ids=["POST", "POST with a body", "PATCH", "a body under way"])

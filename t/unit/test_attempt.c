@@ -575,7 +575,8 @@ static bool try_request(void)
     size_t n = 0;
     int c = connect_client(), s[2] = { -1, -1 };
 
-    say(c, "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    say(c, "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+           "5\r\nhello\r\n0\r\n\r\n");
     for (unsigned i = 0; i < 100 && n < 4; i++) {
         ssize_t r;
 

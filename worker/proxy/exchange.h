@@ -1,6 +1,6 @@
 /* A stream as the proxy runs it: one request, from its head to its log line. Split over l7.c (the
- * client's side, and where it goes), body.c (its body), attempt.c (its tries at servers), hedge.c (a
- * second one beside the first), reply.c (answers made here) and finish.c (counting and logging). */
+ * client's side, and where it goes), body.c (its body), attempt.c (its tries at servers), hedge.c
+ * (a second one beside the first), reply.c (answers made here) and finish.c (counting, logging). */
 #ifndef RPD_PROXY_EXCHANGE_H
 #define RPD_PROXY_EXCHANGE_H
 

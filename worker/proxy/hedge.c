@@ -1,8 +1,8 @@
 /* Hedging: what has no side effect and takes long is asked of a second server as well. Called by
  * attempt.c; l7.c and body.c know of one try alone, the one that leads.
  *
- *   lead alone --hedge_timer--> lead and rival --a final answer--> lead alone (the other: broken off)
- *                                              --one fails-------> lead alone (the other one)
+ *   lead --hedge_timer--> lead and rival --a final answer--> lead (the other: broken off)
+ *                                        --one fails-------> lead (the other one)
  *
  * While there are two, neither is made again when it fails. */
 #include "worker/proxy/attempt.h"
@@ -20,11 +20,11 @@ static void remain(struct attempt *a)
 
     x->lead = a;
     x->rival = NULL;
+    x->detail = NULL;
     a->up.retries = x->retries_left;
     if (!is_promoted)
         return;
     x->stream.up = a->is_connected ? &a->h1_up.side : NULL;
-    x->detail = NULL;
     x->connect_us = a->up.connect_us;
     if (a->up.server)
         attempt_at(x, a->up.server);

@@ -1,5 +1,5 @@
-/* Layer 7: the client's side of a request, and where it goes. Sides tell, this and attempt.c decide.
- * Called by the codecs through stream_ops; never touches the wire. */
+/* Layer 7: the client's side of a request, and where it goes. Sides tell, this and attempt.c
+ * decide. Called by the codecs through stream_ops; never touches the wire. */
 #include <assert.h>
 #include <stdlib.h>
 #include "worker/proxy/attempt.h"
