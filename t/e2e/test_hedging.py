@@ -1,14 +1,16 @@
 """hedge_after: what takes long is asked of a second server; the first answer is the client's."""
 
+import random
 import threading
+import time
 
 import pytest
 
 from harness.client import request_bytes
 from harness.daemon import plain
 from harness.origin import answer, upgrade_echo
-from harness.util import freeze, holds_for, pattern, sha, wait_until
-from test_retries import counts, process  # noqa: F401  (a fixture)
+from harness.util import freeze, holds_for, pattern, sha, times, wait_until
+from test_retries import ALL, counts, process  # noqa: F401  (a fixture)
 
 
 class Gate:
@@ -264,3 +266,67 @@ def test_a_reload_while_two_are_under_way(pair, origin):
     assert client.response().status == 200
     assert len(new.requests) == 1
     d.wait_stats(lambda s: s["backends"]["pool"]["requests_total"] == 2)
+
+
+def test_everything_at_once(rpd, origin):
+    """Whatever servers and clients do: requests end, each is counted once, no place is lost."""
+    dice = random.Random(11)
+
+    def moody(conn):
+        while True:
+            req = conn.request()
+            mood = dice.random()
+            if mood < 0.1:
+                conn.reset()
+                return
+            if mood < 0.2:
+                return
+            if mood < 0.3:
+                conn.reply(b"no", "503 Busy")
+                continue
+            if mood < 0.4:
+                conn.wait_end()
+                return
+            if mood < 0.5:
+                conn.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Le")
+                return
+            if mood < 0.7:
+                time.sleep(dice.random() * 0.06)
+            conn.reply(req.body)
+    servers = [origin(moody) for _ in range(4)]
+    d = rpd(plain(*servers, options="max_conns=6", backend="retry_budget = 100%\neject_after = 0",
+                  route="hedge_after = 10ms\nretries = 3\nretry_timeout = 40ms\n"
+                  f"timeout_response = 300ms\nretry_on = {ALL}"), workers=2)
+    n, seen, failed = times(100), [], []
+
+    def ask(own):
+        body = pattern(own.choice((0, 10, 20000, 70000)))
+        method = own.choice(("GET", "GET", "PUT", "POST"))
+        with d.client() as client:
+            client.send(request_bytes(method, body=body if method != "GET" else None))
+            if own.random() < 0.1:
+                return
+            res = client.response()
+        seen.append(res.status)
+        if res.status not in (200, 502, 503, 504):
+            failed.append(res)
+        elif res.status == 200 and res.body != (body if method != "GET" else b""):
+            failed.append(res)
+
+    def run(seed):
+        own = random.Random(seed)
+        for _ in range(n):
+            try:
+                ask(own)
+            except Exception as error:
+                failed.append(error)
+    load = [threading.Thread(target=run, args=(seed,)) for seed in range(8)]
+    for one in load:
+        one.start()
+    for one in load:
+        one.join()
+    assert not failed
+    b = d.wait_stats(lambda s: s["backends"]["pool"]["active"] == 0)["backends"]["pool"]
+    assert all(s["active"] == 0 for s in b["servers"].values())
+    assert b["hedges"] > b["hedges_won"] > 0 and b["retries_timeout"] > 0
+    assert len(seen) > n * 6 and seen.count(200) > len(seen) * 0.7
