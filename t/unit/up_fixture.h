@@ -29,7 +29,7 @@ struct req {
 
 static unsigned order; /* of readiness */
 
-static void req_chosen(struct up_request *r, const struct server *s)
+static void req_chosen(struct up_request *r, struct server *s)
 {
     struct req *q = CONTAINER(r, struct req, r);
 

@@ -299,13 +299,13 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
         attempt_sent(a);
 }
 
-static void on_chosen(struct up_request *r, const struct server *s)
+static void on_chosen(struct up_request *r, struct server *s)
 {
     struct attempt *a = CONTAINER(r, struct attempt, up);
     struct exchange *x = a->exchange;
 
     if (a != x->lead) { /* if it fails, the first has been there */
-        up_avoid(&x->lead->up, r->server);
+        up_avoid(&x->lead->up, s);
         return;
     }
     attempt_at(x, s);
@@ -329,9 +329,11 @@ static const struct up_request_ops attempt_up_ops = {
     .on_failed = on_failed,
 };
 
-void attempt_at(struct exchange *x, const struct server *s)
+void attempt_at(struct exchange *x, struct server *s)
 {
-    x->server_name = arena_dup(&x->stream.arena, slice_str(s->name)).p;
+    if (x->server)
+        server_unref(&x->server);
+    x->server = server_ref(s);
     exchange_record_server(x, s);
 }
 

@@ -33,7 +33,7 @@ void attempt_left(struct attempt *a, enum end_reason why, unsigned status);
 /* Nobody waits for its answer any more; the server is not to blame. */
 void attempt_cut(struct attempt *a);
 /* Which server the log names. */
-void attempt_at(struct exchange *x, const struct server *s);
+void attempt_at(struct exchange *x, struct server *s);
 
 /* hedge.c: a second try beside a first that takes long; for routes where it is on. */
 static inline bool hedge_is_on(const struct conf_route *r)

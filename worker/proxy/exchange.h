@@ -50,7 +50,8 @@ struct exchange {
     struct forwarded forwarded;
     struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
     const struct fields *trailers;  /* of the request, once it is done */
-    const char *backend_name, *server_name; /* NULL or in the arena */
+    const char *backend_name;       /* NULL: it was for none */
+    struct server *server;          /* whom the log names; a reference. NULL: there was none */
     const char *detail;             /* of `end`, static; NULL: it says all */
     struct flight_record *flight;   /* from the request's head; NULL: none was left */
     uint64_t began_us;              /* of the loop's clock */

@@ -28,7 +28,7 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .listener = slice_str(x->listener->name),
         .route = x->route ? slice_str(x->route->name) : SLICE_NONE, /* "" for default_backend */
         .backend = text_or_none(x->backend_name),
-        .server = text_or_none(x->server_name),
+        .server = x->server ? slice_str(x->server->name) : SLICE_NONE,
         .status = x->status,
         .bytes_in = x->stream.down ? x->stream.down->wire_in : 0,
         .bytes_out = x->stream.down ? x->stream.down->wire_out : 0,
@@ -128,6 +128,8 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     proxy_count_shed(p, x->end);
     exchange_record_end(x, down);
     log_line(x);
+    if (x->server)
+        server_unref(&x->server);
     if (x->spool)
         spool_fini(x->spool);
     arena_reset(&x->stream.arena);

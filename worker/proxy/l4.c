@@ -350,7 +350,7 @@ static void on_failed(struct up_request *r, enum end_reason why)
     session_end(CONTAINER(r, struct session, up), why);
 }
 
-static void on_chosen(struct up_request *r, const struct server *server)
+static void on_chosen(struct up_request *r, struct server *server)
 {
     struct session *s = CONTAINER(r, struct session, up);
 

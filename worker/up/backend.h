@@ -36,7 +36,7 @@ struct server {
     uint32_t moves;              /* changes of where it is, or of how it is spoken to: conn.epoch
                                   * of what was connected since */
     uint32_t max_conns;          /* 0: any */
-    uint32_t refs;               /* the backend's, and one a request */
+    uint32_t refs;               /* the backend's, one a request, and those of who names it */
     uint16_t flight_name;
     bool is_backup;
     bool is_removed;
@@ -102,7 +102,7 @@ struct up_request;
 
 struct up_request_ops {
     /* A server was chosen, for the log: told before it is known whether it can be reached. */
-    void (*on_chosen)(struct up_request *r, const struct server *s);
+    void (*on_chosen)(struct up_request *r, struct server *s);
     /* A connection; the request's server is set. May come from within the call that
      * asks for one. */
     void (*on_ready)(struct up_request *r, struct conn *c, bool is_reused);
@@ -171,6 +171,14 @@ void up_avoid(struct up_request *r, struct server *s);
 /* Ends it, whatever it is doing: place in the queue, connecting, or at a server. `result` may be
  * NULL (never got anywhere). The conn that on_ready gave is the user's. No callback comes. */
 void up_end(struct up_request *r, const struct up_result *result);
+
+/* Whoever names a server after its request has ended holds it: a reload may take it out. */
+static inline struct server *server_ref(struct server *s)
+{
+    s->refs++;
+    return s;
+}
+void server_unref(struct server **s);
 
 /* A connection to `s` that may serve another request; taken over (closed if there is no use for
  * it). `s` is a request's server, before up_end. */

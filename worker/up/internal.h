@@ -5,7 +5,6 @@
 
 #include "worker/up/backend.h"
 
-void server_unref(struct server **s);
 /* One request more or less at s: heaps, gauges. */
 void server_take(struct server *s);
 void server_release(struct server *s);
