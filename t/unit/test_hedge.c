@@ -196,6 +196,37 @@ START_TEST(the_second_is_refused)
 }
 END_TEST
 
+/* It has not even a connection: by the time that it gives up, or is given up. */
+START_TEST(the_first_hangs_in_connecting)
+{
+    for (unsigned is_late = 0; is_late < 2; is_late++) {
+        struct sockaddr_in at;
+        socklen_t n = sizeof at;
+        int s[2] = { -1, -1 }, crowd[8], c;
+
+        begin(is_late ? SOON "timeout_connect = 50ms" : SOON);
+        ck_assert_int_eq(getsockname(origins[0], (struct sockaddr *)&at, &n), 0);
+        ck_assert_int_eq(listen(origins[0], 0), 0);
+        for (unsigned i = 0; i < 8; i++) {
+            crowd[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+            (void)!connect(crowd[i], (struct sockaddr *)&at, sizeof at);
+        }
+        c = connect_client();
+        say(c, GET);
+        s[1] = accept_at(1);
+        read_head(s[1]);
+        if (is_late)
+            UNTIL(server(0)->timeouts == 1);
+        ck_assert_uint_eq(backend()->active, 1);
+        say(s[1], OK_5);
+        for (unsigned i = 0; i < 8; i++)
+            close(crowd[i]);
+        ck_assert_uint_eq(server(0)->requests_total, 0);
+        ends_well(c, s);
+    }
+}
+END_TEST
+
 START_TEST(the_client_leaves)
 {
     int s[2], c;
@@ -281,5 +312,5 @@ START_TEST(by_what_it_takes_lately)
 END_TEST
 
 UNIT_MAIN("hedge", the_second_wins, the_first_wins, one_fails, both_fail, both_are_busy,
-          both_take_too_long, the_second_is_refused, the_client_leaves, a_body_that_is_kept,
-          what_is_not_hedged, by_what_it_takes_lately)
+          both_take_too_long, the_second_is_refused, the_first_hangs_in_connecting,
+          the_client_leaves, a_body_that_is_kept, what_is_not_hedged, by_what_it_takes_lately)
