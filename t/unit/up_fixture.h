@@ -29,7 +29,7 @@ struct req {
 
 static unsigned order; /* of readiness */
 
-static void req_chosen(struct up_request *r, const struct server *s)
+static void req_chosen(struct up_request *r, struct server *s)
 {
     struct req *q = CONTAINER(r, struct req, r);
 
@@ -91,7 +91,8 @@ static inline void begin_on(struct req *q, unsigned worker)
     memset(q, 0, sizeof *q);
     q->r = (struct up_request){ .ops = &req_ops, .backend = backends[worker],
                                 .connect_timeout_ms = timeout ? timeout : 5000,
-                                .retries = retries, .can_reuse = can_reuse,
+                                .retries = retries, .retry_on = CONF_FAIL_CONNECT,
+                                .can_reuse = can_reuse,
                                 .is_said_once = is_said_once, .alpn = alpn, .client = client,
                                 .local = client };
     up_begin(&q->r);

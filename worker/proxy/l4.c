@@ -350,7 +350,7 @@ static void on_failed(struct up_request *r, enum end_reason why)
     session_end(CONTAINER(r, struct session, up), why);
 }
 
-static void on_chosen(struct up_request *r, const struct server *server)
+static void on_chosen(struct up_request *r, struct server *server)
 {
     struct session *s = CONTAINER(r, struct session, up);
 
@@ -380,7 +380,8 @@ static void begin(struct session *s)
     s->up.ops = &session_up_ops;
     s->up.backend = s->generation->backends[s->backend->index];
     s->up.connect_timeout_ms = s->route->timeout_connect_ms;
-    s->up.retries = s->route->retry_on & CONF_FAIL_CONNECT ? s->route->retries : 0;
+    s->up.retries = s->route->retries;
+    s->up.retry_on = s->route->retry_on;
     s->up.client = s->client->peer;
     if (s->up.backend->send_proxy != CONF_SEND_PROXY_OFF)
         s->up.local = conn_local(s->client);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "common/base/mem.h"
+#include "worker/up/latency.h"
 
 /* How often servers that were full or out are looked at again. */
 #define PARKED_CHECK_US 10000
@@ -364,6 +365,7 @@ static struct backend *backend_new(struct up *u, const char *name)
     list_init(&b->queue);
     list_init(&b->idle);
     timer_init(&b->queue_timer, backend_queue_timer);
+    budget_init(&b->budget, u->loop->now_us);
     b->stats = STATS_SLOT(u->segment, backend, name, u->slot);
     b->shared = STATS_SHARED(u->segment, backend, name);
     assert(b->stats && b->shared);
@@ -395,6 +397,7 @@ struct backend *backend_apply(struct up *u, const struct conf_backend *conf, str
     balance_reserve(&b->backup, conf->server.n);
     b->queue_max = conf->queue;
     b->queue_timeout_ms = conf->queue_timeout_ms;
+    b->budget.share = conf->retry_budget;
     b->keepalive = conf->keepalive;
     b->keepalive_timeout_ms = conf->keepalive_timeout_ms;
     if (b->send_proxy != conf->send_proxy)
@@ -426,6 +429,7 @@ void backend_unref(struct backend **b)
     smap_remove(&be->up->backends, slice_str(be->name));
     list_remove(&be->link);
     tls_back_unref(&be->tls);
+    latency_free(&be->latency);
     free(be->name);
     free(be);
 }

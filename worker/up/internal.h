@@ -1,11 +1,10 @@
-/* What backend.c (who is there), request.c (who gets whom) and idle.c (what is kept) of this
- * folder share. */
+/* What backend.c (who is there), request.c and again.c (who gets whom) and idle.c (what is kept) of
+ * this folder share. */
 #ifndef RPD_UP_INTERNAL_H
 #define RPD_UP_INTERNAL_H
 
 #include "worker/up/backend.h"
 
-void server_unref(struct server **s);
 /* One request more or less at s: heaps, gauges. */
 void server_take(struct server *s);
 void server_release(struct server *s);
@@ -20,6 +19,22 @@ bool server_try_take(struct server *s);
 /* A place at s became free: the request that waited longest gets it. */
 void backend_wake(struct backend *b, struct server *s);
 void backend_queue_timer(struct timer *t);
+/* The request's server, or one that was charged for it, is left; who waits for a place there gets
+ * it. */
+void server_give_back(struct server *s);
+
+/* Steps of a request. All that this module sets but tried, anew. */
+void request_begin(struct up_request *r);
+/* To a server, if one has a place, or into the queue. */
+void request_attempt(struct up_request *r);
+/* To `s`, where it has a place already: a kept connection, or a new one. */
+void request_go(struct up_request *r, struct server *s, bool can_reuse);
+void request_connect(struct up_request *r);
+void request_leave(struct up_request *r);
+/* From its server, where it failed, to r->next. */
+void request_move_on(struct up_request *r);
+/* How it went at its server. */
+void request_count(struct server *s, const struct up_result *result);
 
 /* What its certificate has to name: tls_name or, where that is "", its host. false: that is not
  * what it was. */
