@@ -6,6 +6,8 @@
 #include "worker/io/proxy_header.h"
 
 #define QUEUE_TICK_US 10000
+/* How long a place is left to a worker whose request waited longer; two of its ticks and some. */
+#define YIELD_US 30000
 #define LOG_EVERY_US 1000000
 
 static void attempt(struct up_request *r);
@@ -199,6 +201,7 @@ static void connect_failed(struct up_request *r, enum end_reason why)
     /* For want of our own resources another server would not do better. */
     if (is_ours(why) || !up_again(r, why, false)) {
         count_failure(r->server, why, r->detail);
+        server_judge(r->server, why, 0);
         leave_server(r);
         fail(r, why);
     }
@@ -314,6 +317,57 @@ static void go(struct up_request *r, struct server *s, bool can_reuse)
 
 /* ---- the queue ---- */
 
+static struct up_request *first_waiting(const struct backend *b)
+{
+    return CONTAINER(b->queue.next, struct up_request, wait);
+}
+
+/* For the other workers: since when this one's oldest has waited. */
+static void tell_waiting(struct backend *b)
+{
+    stat_set(&b->stats->waiting_since,
+             list_empty(&b->queue) ? 0 : first_waiting(b)->began_us);
+}
+
+/* The same of another worker's, the longest of all; 0: nobody waits there. */
+static uint64_t others_wait_since(const struct backend *b)
+{
+    const struct up *u = b->up;
+    const char *stats = (const char *)b->stats, *workers = (const char *)u->stats;
+    uint64_t oldest = 0;
+
+    for (unsigned i = 0; i < segment_slots(u->segment); i++) {
+        ptrdiff_t by = (ptrdiff_t)i - (ptrdiff_t)u->slot;
+        const struct stats_backend *st =
+            (const void *)(stats + by * (ptrdiff_t)segment_stride(STATS_backend));
+        const struct stats_worker *w =
+            (const void *)(workers + by * (ptrdiff_t)segment_stride(STATS_worker));
+        uint64_t since = i == u->slot ? 0 : stat_get(&st->waiting_since);
+
+        if (since != 0 && (oldest == 0 || since < oldest) && stat_get(&w->pid) != 0)
+            oldest = since;
+    }
+    return oldest;
+}
+
+/* Whether a place is to be left to another worker, whose oldest request has waited longer than
+ * `since`: it finds it at its next look. But one that does not come for it is not waited for. */
+static bool yields(struct backend *b, uint64_t since)
+{
+    uint64_t now = b->up->loop->now_us, other;
+
+    if (!b->has_limit)
+        return false;
+    other = others_wait_since(b);
+    if (other == 0 || other >= since)
+        return false;
+    if (other != b->yield_to) {
+        b->yield_to = other;
+        b->yield_us = now;
+    }
+    return now - b->yield_us < YIELD_US;
+}
+
 static void unwait(struct up_request *r)
 {
     struct backend *b = r->backend;
@@ -322,6 +376,7 @@ static void unwait(struct up_request *r)
     r->is_waiting = false;
     b->queued--;
     stat_dec(&b->stats->queued);
+    tell_waiting(b);
     if (b->queued == 0)
         timer_clear(&b->up->loop->timers, &b->queue_timer);
 }
@@ -340,21 +395,21 @@ static void wait_turn(struct up_request *r)
     list_push(&b->queue, &r->wait);
     b->queued++;
     stat_inc(&b->stats->queued);
+    tell_waiting(b);
     if (!timer_is_set(&b->queue_timer))
         timer_set(&b->up->loop->timers, &b->queue_timer, b->up->loop->now_us, QUEUE_TICK_US);
 }
 
 void backend_wake(struct backend *b, struct server *s)
 {
-    struct up_request *r;
+    struct up_request *r = list_empty(&b->queue) ? NULL : first_waiting(b);
 
-    if (list_empty(&b->queue))
-        return;
-    r = CONTAINER(b->queue.next, struct up_request, wait);
-    if (!server_is_usable(s) || !server_try_take(s))
-        return;
-    unwait(r);
-    go(r, s, r->can_reuse);
+    if (r && !yields(b, r->began_us) && server_is_usable(s) && server_try_take(s)) {
+        unwait(r);
+        go(r, s, r->can_reuse);
+    } else if (!s->is_in && s->max_conns != 0) {
+        server_settle(s);
+    }
 }
 
 /* Places freed by other workers, and requests that waited too long. */
@@ -365,9 +420,9 @@ void backend_queue_timer(struct timer *t)
 
     b->refs++; /* a request that ends here may hold the last generation with it */
     while (!list_empty(&b->queue)) {
-        struct up_request *r = CONTAINER(b->queue.next, struct up_request, wait);
+        struct up_request *r = first_waiting(b);
         bool is_full;
-        struct server *s = backend_pick(b, r->tried, r->ntried, &is_full);
+        struct server *s = yields(b, r->began_us) ? NULL : backend_pick(b, r, &is_full);
 
         if (s) {
             unwait(r);
@@ -393,8 +448,8 @@ static void attempt(struct up_request *r)
     bool is_full = true;
     struct server *s = NULL;
 
-    if (list_empty(&b->queue)) /* nobody overtakes those who wait */
-        s = backend_pick(b, r->tried, r->ntried, &is_full);
+    if (list_empty(&b->queue) && !yields(b, loop_of(r)->now_us)) /* nobody overtakes who waits */
+        s = backend_pick(b, r, &is_full);
     if (s) {
         go(r, s, r->can_reuse);
     } else if (is_full) {
@@ -440,10 +495,11 @@ bool up_again(struct up_request *r, enum end_reason why, bool is_free)
         return false;
     if (r->ntried < UP_TRIED_MAX)
         r->tried[r->ntried++] = failed;
-    s = backend_pick(r->backend, r->tried, r->ntried, &is_full);
+    s = backend_pick(r->backend, r, &is_full);
     if (!s)
         return false;
     count_failure(failed, why, r->detail);
+    server_judge(failed, why, 0);
     r->retries--;
     r->retried++;
     leave_server(r);
@@ -456,7 +512,9 @@ static void count_result(struct server *s, const struct up_result *result)
     struct stats_server *st = s->stats;
 
     stat_inc(&st->requests_total);
-    count_failure(s, result->why, result->detail);
+    if (result->why != END_OK)
+        count_failure(s, result->why, result->detail);
+    server_judge(s, result->why, result->status);
     if (result->status == 0)
         return;
     switch (result->status / 100) {
