@@ -2,7 +2,7 @@
  * Called by the codecs through stream_ops; never touches the wire. */
 #include <assert.h>
 #include <stdlib.h>
-#include "worker/proxy/exchange.h"
+#include "worker/proxy/affinity.h"
 
 /* A request body up to this is taken in before a canned answer, so that the connection stays. */
 #define DRAIN_MAX 65536
@@ -283,6 +283,12 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     x->up.client = x->forwarded.client;
     if (x->up.backend->send_proxy != CONF_SEND_PROXY_OFF)
         x->up.local = conn_local(x->client);
+    if (affinity_is_wanted(backend)) {
+        struct vars v;
+
+        exchange_vars(x, &v);
+        affinity_fill(&x->up, backend, &v);
+    }
     x->is_up_open = true;
     up_begin(&x->up);
 }
@@ -471,7 +477,9 @@ static void on_response_head(struct exchange *x, struct head *h)
     x->status = h->status;
     x->response_us = x->proxy->loop.now_us - x->sent_us;
     exchange_record_response(x);
-    if (!via_add(h) || !exchange_rules(x, &x->route->response_header, &h->fields)) {
+    up_answered(&x->up, x->response_us);
+    if (!via_add(h) || !affinity_answer(x, h) ||
+        !exchange_rules(x, &x->route->response_header, &h->fields)) {
         fail(x, END_EXHAUSTED);
         return;
     }
