@@ -6,8 +6,8 @@
 #include "worker/io/proxy_header.h"
 
 #define QUEUE_TICK_US 10000
-/* How long a place is left to a worker whose request waited longer; two of its ticks and some. */
-#define YIELD_US 30000
+/* How long a place is left to a worker whose request waited longer: its ticks, were it busy. */
+#define YIELD_US 100000
 #define LOG_EVERY_US 1000000
 
 static void attempt(struct up_request *r);
