@@ -350,8 +350,9 @@ static uint64_t others_wait_since(const struct backend *b)
     return oldest;
 }
 
-/* Whether a place is to be left to another worker, whose oldest request has waited longer than
- * `since`: it finds it at its next look. But one that does not come for it is not waited for. */
+/* Whether the place that there is is to be left to another worker, whose oldest request has waited
+ * longer than `since`: it finds it at its next look. But one that does not come for it is not
+ * waited for. */
 static bool yields(struct backend *b, uint64_t since)
 {
     uint64_t now = b->up->loop->now_us, other;
@@ -366,6 +367,19 @@ static bool yields(struct backend *b, uint64_t since)
         b->yield_us = now;
     }
     return now - b->yield_us < YIELD_US;
+}
+
+/* backend_pick for who has waited since then, or comes now. */
+static struct server *pick_in_turn(struct up_request *r, uint64_t since, bool *is_full)
+{
+    struct server *s = backend_pick(r->backend, r, is_full);
+
+    if (s && yields(r->backend, since)) {
+        server_release(s);
+        server_unref(&s);
+        *is_full = true;
+    }
+    return s;
 }
 
 static void unwait(struct up_request *r)
@@ -422,7 +436,7 @@ void backend_queue_timer(struct timer *t)
     while (!list_empty(&b->queue)) {
         struct up_request *r = first_waiting(b);
         bool is_full;
-        struct server *s = yields(b, r->began_us) ? NULL : backend_pick(b, r, &is_full);
+        struct server *s = pick_in_turn(r, r->began_us, &is_full);
 
         if (s) {
             unwait(r);
@@ -448,8 +462,8 @@ static void attempt(struct up_request *r)
     bool is_full = true;
     struct server *s = NULL;
 
-    if (list_empty(&b->queue) && !yields(b, loop_of(r)->now_us)) /* nobody overtakes who waits */
-        s = backend_pick(b, r, &is_full);
+    if (list_empty(&b->queue)) /* nobody overtakes those who wait */
+        s = pick_in_turn(r, b->up->loop->now_us, &is_full);
     if (s) {
         go(r, s, r->can_reuse);
     } else if (is_full) {
