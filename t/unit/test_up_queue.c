@@ -1,4 +1,4 @@
-/* The queue over workers: whose request waited longest goes first, and nobody waits for the dead. */
+/* The queue over workers: whose request waited longest goes first; the dead are not waited for. */
 #include <string.h>
 #include "t/unit/up_fixture.h"
 

@@ -17,7 +17,7 @@ static struct backend *backends[WORKERS]; /* a reference each */
 static int listeners[SERVERS];
 static struct addr at[SERVERS];
 static struct tls_back *secured;          /* how the backend is applied; NULL: in the clear */
-static char ini[1 << 17];
+static char ini[1 << 18];
 
 struct req {
     struct up_request r;

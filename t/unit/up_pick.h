@@ -52,7 +52,7 @@ static inline void count_picks(unsigned *got, unsigned servers, unsigned n)
 /* The backend with `settings` and n servers s0, s1, ... of `options`. */
 static inline void apply_many(unsigned n, const char *settings, const char *options)
 {
-    size_t cap = 1 << 16, used;
+    size_t cap = sizeof ini / 2, used;
     char *text = malloc(cap);
 
     used = (size_t)snprintf(text, cap, "%s", settings);
