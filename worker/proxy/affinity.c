@@ -61,6 +61,14 @@ void affinity_fill(struct up_request *r, const struct conf_backend *b, const str
         r->stick = stick_of(vars_cookie(v, b->sticky.cookie));
 }
 
+void affinity_find(struct exchange *x, const struct conf_backend *b)
+{
+    struct vars v;
+
+    exchange_vars(x, &v);
+    affinity_fill(&x->up, b, &v);
+}
+
 bool affinity_set_cookie(struct exchange *x, struct head *h)
 {
     struct slice name, value;

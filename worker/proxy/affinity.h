@@ -13,6 +13,8 @@ static inline bool affinity_is_wanted(const struct conf_backend *b)
 /* Fills the hash and stick of r by the variables; tcp has those of a connection only. Without
  * memory a request has none. */
 void affinity_fill(struct up_request *r, const struct conf_backend *b, const struct vars *v);
+/* The same for x, which asks for a server of b next. */
+void affinity_find(struct exchange *x, const struct conf_backend *b);
 /* The cookie by which the client of x comes back to its server, into the head of the answer, if
  * it needs one. false: memory exhausted. */
 bool affinity_set_cookie(struct exchange *x, struct head *h) __attribute__((warn_unused_result));

@@ -283,12 +283,8 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     x->up.client = x->forwarded.client;
     if (x->up.backend->send_proxy != CONF_SEND_PROXY_OFF)
         x->up.local = conn_local(x->client);
-    if (affinity_is_wanted(backend)) {
-        struct vars v;
-
-        exchange_vars(x, &v);
-        affinity_fill(&x->up, backend, &v);
-    }
+    if (affinity_is_wanted(backend))
+        affinity_find(x, backend);
     x->is_up_open = true;
     up_begin(&x->up);
 }

@@ -6,9 +6,10 @@
 #include <assert.h>
 #include "worker/up/ewma.h"
 
-/* How often servers that were full are looked at again, and how many when one is wanted now. */
+/* How often servers that were full are looked at again, and how many; when one is wanted now. */
 #define FULL_CHECK_US 10000
-#define FULL_CHECK_MOST 8
+#define FULL_CHECK_MOST 256
+#define FULL_CHECK_NOW 8
 /* least_conn: with more counts than these to add up, only some are at a pick. */
 #define COUNTS_MAX 512
 #define COUNTS_TOP 8
@@ -403,8 +404,8 @@ static void check_full(struct tier *t, size_t most)
 static void check_all_full(struct backend *b)
 {
     b->full_checked_us = b->up->loop->now_us;
-    check_full(&b->primary, SIZE_MAX);
-    check_full(&b->backup, SIZE_MAX);
+    check_full(&b->primary, FULL_CHECK_MOST);
+    check_full(&b->backup, FULL_CHECK_MOST);
 }
 
 /* ---- picking ---- */
@@ -445,7 +446,7 @@ static struct server *tier_pick(struct backend *b, struct tier *t, const struct 
 
     if (s || list_empty(&t->full))
         return s;
-    check_full(t, FULL_CHECK_MOST);
+    check_full(t, FULL_CHECK_NOW);
     return take_best(b, t, r);
 }
 
