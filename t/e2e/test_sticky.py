@@ -208,4 +208,5 @@ def test_sessions_stay_with_their_server(rpd, origin):
         for _ in range(12):
             with d.client() as client:
                 said.add(client.until_eof())
+            d.wait_stats(lambda s: s["backends"]["pool"]["active"] == 0)  # or its load is bounded
         assert len(said) == 1

@@ -7,7 +7,7 @@
 #define KEYS 100000
 #define MEMBERS_MAX 4000
 
-static char names[MEMBERS_MAX][16];
+static char names[MEMBERS_MAX][24];
 static struct ring_member members[MEMBERS_MAX];
 static uint32_t owner[KEYS];
 static unsigned got[MEMBERS_MAX];
