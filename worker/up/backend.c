@@ -148,6 +148,7 @@ static void tier_fill(struct tier *t, struct backend *b, bool is_backup)
         if (s->is_backup != is_backup)
             continue;
         s->ring_weight = 0; /* it has no points yet */
+        s->tier = t;
         s->place = (uint32_t)t->nmembers;
         t->members[t->nmembers++] = s;
     }

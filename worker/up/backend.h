@@ -29,6 +29,7 @@ struct server {
     struct list link;            /* in backend->servers */
     struct list parked;          /* in its tier's full or out, when it is not in */
     struct backend *backend;
+    struct tier *tier;           /* whose member it is */
     char *name;
     char *text;                  /* its address as configured: `host_header = server` */
     char *tls_name;              /* who it has to be; "": nobody (not verified) */

@@ -322,7 +322,7 @@ const struct balance_ops *balance_ops_of(enum conf_balance how)
 
 void server_enter(struct server *s)
 {
-    struct tier *t = server_tier(s);
+    struct tier *t = s->tier;
 
     assert(!s->is_in);
     s->is_in = true;
@@ -332,7 +332,7 @@ void server_enter(struct server *s)
 
 void server_leave(struct server *s)
 {
-    struct tier *t = server_tier(s);
+    struct tier *t = s->tier;
 
     if (!s->is_in)
         return;
@@ -343,19 +343,19 @@ void server_leave(struct server *s)
 
 void server_reweigh(struct server *s, uint32_t weight)
 {
-    s->backend->ops->weigh(server_tier(s), s, weight);
+    s->backend->ops->weigh(s->tier, s, weight);
 }
 
 void server_take(struct server *s)
 {
     s->refs++;
-    s->backend->ops->take(server_tier(s), s);
+    s->backend->ops->take(s->tier, s);
     stat_inc(&s->stats->active);
 }
 
 void server_release(struct server *s)
 {
-    s->backend->ops->release(server_tier(s), s);
+    s->backend->ops->release(s->tier, s);
     stat_dec(&s->stats->active);
 }
 
@@ -379,7 +379,7 @@ bool server_try_take(struct server *s)
 static void park_full(struct server *s)
 {
     server_leave(s);
-    list_push(&server_tier(s)->full, &s->parked);
+    list_push(&s->tier->full, &s->parked);
 }
 
 /* Puts those back in that have a place again, or away that are out. At most `most` are looked at,

@@ -1,5 +1,6 @@
 /* What the files of this folder share: backend.c (who is there), watch.c (who is in: health,
- * weights, panic), choose.c (who is next), request.c (who gets whom), idle.c (what is kept). */
+ * weights, panic), choose.c (who is next), request.c (who gets whom), turn.c (whose turn it is
+ * among workers), idle.c (what is kept). */
 #ifndef RPD_UP_INTERNAL_H
 #define RPD_UP_INTERNAL_H
 
@@ -9,10 +10,6 @@
 /* ---- backend.c ---- */
 
 void server_unref(struct server **s);
-static inline struct tier *server_tier(const struct server *s)
-{
-    return s->is_backup ? &s->backend->backup : &s->backend->primary;
-}
 
 /* ---- choose.c ---- */
 
@@ -71,6 +68,15 @@ static inline void server_judge(struct server *s, enum end_reason why, unsigned 
 /* A place at s became free: the request that waited longest gets it. */
 void backend_wake(struct backend *b, struct server *s);
 void backend_queue_timer(struct timer *t);
+
+/* ---- turn.c ---- */
+
+/* For the other workers: since when this one's oldest request has waited. */
+void turn_tell(struct backend *b);
+/* Whether the place that there is is to be left to another worker, whose oldest request has waited
+ * longer than `since`: it finds it at its next look. But one that does not come for it is not
+ * waited for. */
+bool turn_yields(struct backend *b, uint64_t since);
 
 /* ---- tls.c ---- */
 

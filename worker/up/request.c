@@ -6,8 +6,6 @@
 #include "worker/io/proxy_header.h"
 
 #define QUEUE_TICK_US 10000
-/* How long a place is left to a worker whose request waited longer: its ticks, were it busy. */
-#define YIELD_US 100000
 #define LOG_EVERY_US 1000000
 
 static void attempt(struct up_request *r);
@@ -322,59 +320,12 @@ static struct up_request *first_waiting(const struct backend *b)
     return CONTAINER(b->queue.next, struct up_request, wait);
 }
 
-/* For the other workers: since when this one's oldest has waited. */
-static void tell_waiting(struct backend *b)
-{
-    stat_set(&b->stats->waiting_since,
-             list_empty(&b->queue) ? 0 : first_waiting(b)->began_us);
-}
-
-/* The same of another worker's, the longest of all; 0: nobody waits there. */
-static uint64_t others_wait_since(const struct backend *b)
-{
-    const struct up *u = b->up;
-    const char *stats = (const char *)b->stats, *workers = (const char *)u->stats;
-    uint64_t oldest = 0;
-
-    for (unsigned i = 0; i < segment_slots(u->segment); i++) {
-        ptrdiff_t by = (ptrdiff_t)i - (ptrdiff_t)u->slot;
-        const struct stats_backend *st =
-            (const void *)(stats + by * (ptrdiff_t)segment_stride(STATS_backend));
-        const struct stats_worker *w =
-            (const void *)(workers + by * (ptrdiff_t)segment_stride(STATS_worker));
-        uint64_t since = i == u->slot ? 0 : stat_get(&st->waiting_since);
-
-        if (since != 0 && (oldest == 0 || since < oldest) && stat_get(&w->pid) != 0)
-            oldest = since;
-    }
-    return oldest;
-}
-
-/* Whether the place that there is is to be left to another worker, whose oldest request has waited
- * longer than `since`: it finds it at its next look. But one that does not come for it is not
- * waited for. */
-static bool yields(struct backend *b, uint64_t since)
-{
-    uint64_t now = b->up->loop->now_us, other;
-
-    if (!b->has_limit)
-        return false;
-    other = others_wait_since(b);
-    if (other == 0 || other >= since)
-        return false;
-    if (other != b->yield_to) {
-        b->yield_to = other;
-        b->yield_us = now;
-    }
-    return now - b->yield_us < YIELD_US;
-}
-
 /* backend_pick for who has waited since then, or comes now. */
 static struct server *pick_in_turn(struct up_request *r, uint64_t since, bool *is_full)
 {
     struct server *s = backend_pick(r->backend, r, is_full);
 
-    if (s && yields(r->backend, since)) {
+    if (s && turn_yields(r->backend, since)) {
         server_release(s);
         server_unref(&s);
         *is_full = true;
@@ -390,7 +341,7 @@ static void unwait(struct up_request *r)
     r->is_waiting = false;
     b->queued--;
     stat_dec(&b->stats->queued);
-    tell_waiting(b);
+    turn_tell(b);
     if (b->queued == 0)
         timer_clear(&b->up->loop->timers, &b->queue_timer);
 }
@@ -409,7 +360,7 @@ static void wait_turn(struct up_request *r)
     list_push(&b->queue, &r->wait);
     b->queued++;
     stat_inc(&b->stats->queued);
-    tell_waiting(b);
+    turn_tell(b);
     if (!timer_is_set(&b->queue_timer))
         timer_set(&b->up->loop->timers, &b->queue_timer, b->up->loop->now_us, QUEUE_TICK_US);
 }
@@ -418,7 +369,7 @@ void backend_wake(struct backend *b, struct server *s)
 {
     struct up_request *r = list_empty(&b->queue) ? NULL : first_waiting(b);
 
-    if (r && !yields(b, r->began_us) && server_is_usable(s) && server_try_take(s)) {
+    if (r && !turn_yields(b, r->began_us) && server_is_usable(s) && server_try_take(s)) {
         unwait(r);
         go(r, s, r->can_reuse);
     } else if (!s->is_in && s->max_conns != 0) {

@@ -52,7 +52,7 @@ void server_settle(struct server *s)
     if (!server_is_usable(s) || !server_weigh(s)) {
         server_leave(s);
         list_remove(&s->parked);
-        list_push(&server_tier(s)->out, &s->parked);
+        list_push(&s->tier->out, &s->parked);
     } else if (!s->is_in) {
         list_remove(&s->parked);
         server_enter(s);
