@@ -1,11 +1,15 @@
 """Waiting for a server, over workers: who goes first, what the others are told, and loads that all
 workers count together."""
 
+import os
+import signal
+
 import pytest
 
 from harness.client import request_bytes
 from harness.moods import Holder, pool
 from harness.util import wait_until
+from harness.wire import Eof
 
 
 def waiting(d):
@@ -123,3 +127,23 @@ def test_queued_requests_go_to_whoever_comes_back(rpd, origin):
     hold.gate.release()
     for client in clients:
         assert client.response().status == 200
+
+
+def test_who_waits_in_a_worker_that_dies_holds_nobody_up(rpd, origin):
+    hold = Holder()
+    o = origin(hold)
+    d = rpd(pool((o, "max_conns=1"), backend="queue_timeout = 60s"), workers=2)
+    clients = [d.client() for _ in range(12)]
+    for n, client in enumerate(clients):
+        client.send(request_bytes())
+        d.wait_stats(lambda s: s["backends"]["pool"]["active"] == n + 1)
+    os.kill(d.worker_pids()[0], signal.SIGKILL)
+    hold.gate.release(24)
+    answers = []
+    for client in clients:
+        try:
+            answers.append(client.response().status)
+        except (Eof, ConnectionError):
+            answers.append(None)  # it was the dead one's
+    assert set(answers) <= {200, None}, answers
+    assert d.ask().status == 200

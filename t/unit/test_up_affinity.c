@@ -243,6 +243,28 @@ START_TEST(a_source_keeps_its_server)
 }
 END_TEST
 
+START_TEST(a_source_has_its_backup_too)
+{
+    unsigned first;
+
+    apply("sticky = source\nserver = 127.0.0.1:1 name=s0 max_conns=1\n"
+          "server = 127.0.0.1:2 name=s1 backup\nserver = 127.0.0.1:3 name=s2 backup\n");
+    ck_assert_uint_eq(ask_from(1, 0), 0);
+    operator_sets(&shared_of("s0")->state, SERVER_DOWN);
+    first = ask_from(1, 0);
+    ck_assert_uint_ne(first, 0);
+    for (unsigned i = 0; i < 10; i++)
+        ck_assert_uint_eq(ask_from(1, i % 2), first);
+    operator_sets(&shared_of("s0")->state, SERVER_UP);
+    held[0] = pick_any(0);
+    ck_assert_uint_eq(number_of(held[0]), 0);
+    /* Full is not out. */
+    ck_assert_ptr_null(pick_for(0, &(struct up_request){ .backend = backends[0],
+                                                         .stick = key(1) }));
+    give(held[0]);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -251,7 +273,7 @@ int main(void)
         without_a_key_it_is_random, backups_have_keys_when_all_others_are_out,
         a_cookie_keeps_its_server, a_cookie_of_a_server_that_is_gone_is_replaced,
         a_full_server_keeps_its_clients_but_for_this_once, a_retry_moves_the_cookie,
-        a_source_keeps_its_server,
+        a_source_keeps_its_server, a_source_has_its_backup_too,
     };
 
     return run_up_tests("up_affinity", tests, sizeof tests / sizeof tests[0]);

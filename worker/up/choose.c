@@ -466,9 +466,11 @@ static struct server *pick_by_cookie(struct backend *b, const struct up_request 
 
 static struct server *pick_by_source(struct backend *b, const struct up_request *r)
 {
+    bool is_out = b->primary.in == 0 && list_empty(&b->primary.full);
+    struct tier *t = is_out ? &b->backup : &b->primary;
     struct server *s;
 
-    while ((s = walk(&b->primary, r->stick, 0)) != NULL && !was_tried(s, r)) {
+    while ((s = walk(t, r->stick, 0)) != NULL && !was_tried(s, r)) {
         if (!server_is_usable(s))
             server_settle(s);
         else if (server_try_take(s))
