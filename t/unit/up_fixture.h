@@ -17,7 +17,7 @@ static struct backend *backends[WORKERS]; /* a reference each */
 static int listeners[SERVERS];
 static struct addr at[SERVERS];
 static struct tls_back *secured;          /* how the backend is applied; NULL: in the clear */
-static char ini[4096];
+static char ini[1 << 18];
 
 struct req {
     struct up_request r;
@@ -133,7 +133,7 @@ static inline void write_ini(const char *lines)
     for (const char *p = lines; *p; p++) {
         char text[ADDR_TEXT_MAX];
 
-        if (*p == '%') {
+        if (*p == '%' && p[1] >= '0' && p[1] <= '3') {
             addr_format(&at[*++p - '0'], text);
             n += (size_t)snprintf(ini + n, sizeof ini - n, "%s", text);
         } else {
@@ -153,6 +153,7 @@ static inline void apply_again(void)
         struct backend *old = backends[i];
 
         backends[i] = backend_apply(&ups[i], b, secured);
+        backends[i]->primary.draw.random = i + 1; /* the same in each run */
         if (old)
             backend_unref(&old);
     }

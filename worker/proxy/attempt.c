@@ -9,6 +9,7 @@
 #include "worker/proxy/attempt.h"
 
 #include <assert.h>
+#include "worker/proxy/affinity.h"
 #include "worker/proxy/body.h"
 #include "worker/up/failure.h"
 
@@ -398,7 +399,9 @@ static void pass_on(struct attempt *a, struct head *h)
     x->status = h->status;
     x->response_us = x->proxy->loop.now_us - a->sent_us;
     exchange_record_response(x);
-    if (!via_add(h) || !exchange_rules(x, &x->route->response_header, &h->fields)) {
+    up_answered(&a->up, x->response_us);
+    if (!via_add(h) || !affinity_answer(x, h) ||
+        !exchange_rules(x, &x->route->response_header, &h->fields)) {
         exchange_fail(x, END_EXHAUSTED);
         return;
     }

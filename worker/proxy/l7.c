@@ -2,6 +2,7 @@
  * decide. Called by the codecs through stream_ops; never touches the wire. */
 #include <assert.h>
 #include <stdlib.h>
+#include "worker/proxy/affinity.h"
 #include "worker/proxy/attempt.h"
 #include "worker/proxy/body.h"
 
@@ -122,6 +123,8 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
     }
     x->first.up.backend = x->generation->backends[backend->index];
     exchange_record_backend(x);
+    if (affinity_is_wanted(backend))
+        affinity_find(x, backend);
     if (!x->is_request_done)
         body_keep(x);
     attempt_begin(x);

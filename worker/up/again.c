@@ -15,7 +15,7 @@ static struct server *pick_other(struct up_request *r)
 {
     struct backend *b = r->backend;
     bool is_full;
-    struct server *s = backend_pick(b, r->tried, r->ntried, &is_full);
+    struct server *s = backend_pick(b, r, &is_full);
 
     if (!s || budget_take(&b->budget, b->up->loop->now_us))
         return s;

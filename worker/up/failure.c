@@ -1,4 +1,4 @@
-/* Failures of servers by their kind. */
+/* Failures of servers by their kind. Called where results are counted, and by who may try again. */
 #include "worker/up/failure.h"
 
 #include "common/core/conf.h"

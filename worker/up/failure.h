@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include "worker/io/end_reason.h"
 
-/* CONF_FAIL_ bits of how a try went; 0: no failure of the server's. status 0: there was no
- * answer. */
+/* CONF_FAIL_ bits of how a try went, which ended for `why` after an answer of `status` (0: there
+ * was none); 0: no failure of the server's. */
 uint32_t failure_of(enum end_reason why, unsigned status);
 
 #endif

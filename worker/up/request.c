@@ -209,6 +209,7 @@ static void connect_failed(struct up_request *r, enum end_reason why)
 
     conn_close(&r->conn);
     count_failure(r->server, why, r->detail);
+    server_judge(r->server, why, 0);
     if (is_going_on) {
         request_move_on(r);
     } else {
@@ -326,6 +327,24 @@ void request_go(struct up_request *r, struct server *s, bool can_reuse)
 
 /* ---- the queue ---- */
 
+static struct up_request *first_waiting(const struct backend *b)
+{
+    return CONTAINER(b->queue.next, struct up_request, wait);
+}
+
+/* backend_pick for who has waited since then, or comes now. */
+static struct server *pick_in_turn(struct up_request *r, uint64_t since, bool *is_full)
+{
+    struct server *s = backend_pick(r->backend, r, is_full);
+
+    if (s && turn_yields(r->backend, since)) {
+        server_release(s);
+        server_unref(&s);
+        *is_full = true;
+    }
+    return s;
+}
+
 static void unwait(struct up_request *r)
 {
     struct backend *b = r->backend;
@@ -334,6 +353,7 @@ static void unwait(struct up_request *r)
     r->is_waiting = false;
     b->queued--;
     stat_dec(&b->stats->queued);
+    turn_tell(b);
     if (b->queued == 0)
         timer_clear(&b->up->loop->timers, &b->queue_timer);
 }
@@ -352,21 +372,21 @@ static void wait_turn(struct up_request *r)
     list_push(&b->queue, &r->wait);
     b->queued++;
     stat_inc(&b->stats->queued);
+    turn_tell(b);
     if (!timer_is_set(&b->queue_timer))
         timer_set(&b->up->loop->timers, &b->queue_timer, b->up->loop->now_us, QUEUE_TICK_US);
 }
 
 void backend_wake(struct backend *b, struct server *s)
 {
-    struct up_request *r;
+    struct up_request *r = list_empty(&b->queue) ? NULL : first_waiting(b);
 
-    if (list_empty(&b->queue))
-        return;
-    r = CONTAINER(b->queue.next, struct up_request, wait);
-    if (!server_is_usable(s) || !server_try_take(s))
-        return;
-    unwait(r);
-    request_go(r, s, r->can_reuse);
+    if (r && !turn_yields(b, r->began_us) && server_is_usable(s) && server_try_take(s)) {
+        unwait(r);
+        request_go(r, s, r->can_reuse);
+    } else if (!s->is_in && s->max_conns != 0) {
+        server_settle(s);
+    }
 }
 
 /* Places freed by other workers, and requests that waited too long. */
@@ -377,9 +397,9 @@ void backend_queue_timer(struct timer *t)
 
     b->refs++; /* a request that ends here may hold the last generation with it */
     while (!list_empty(&b->queue)) {
-        struct up_request *r = CONTAINER(b->queue.next, struct up_request, wait);
+        struct up_request *r = first_waiting(b);
         bool is_full;
-        struct server *s = backend_pick(b, r->tried, r->ntried, &is_full);
+        struct server *s = pick_in_turn(r, r->began_us, &is_full);
 
         if (s) {
             unwait(r);
@@ -406,7 +426,7 @@ void request_attempt(struct up_request *r)
     struct server *s = NULL;
 
     if (list_empty(&b->queue)) /* nobody overtakes those who wait */
-        s = backend_pick(b, r->tried, r->ntried, &is_full);
+        s = pick_in_turn(r, b->up->loop->now_us, &is_full);
     if (s) {
         request_go(r, s, r->can_reuse);
     } else if (is_full) {
@@ -446,9 +466,14 @@ void request_count(struct server *s, const struct up_result *result)
     struct stats_server *st = s->stats;
 
     stat_inc(&st->requests_total);
-    count_failure(s, result->why, result->detail);
-    if (result->is_cut)
-        histogram_add(&st->latency, result->latency_us); /* that much at least */
+    if (result->why != END_OK)
+        count_failure(s, result->why, result->detail);
+    server_judge(s, result->why, result->status);
+    if (result->is_cut) { /* it would have taken that long at least */
+        histogram_add(&st->latency, result->latency_us);
+        if (s->backend->balance == CONF_BALANCE_EWMA)
+            server_timed(s, result->latency_us);
+    }
     if (result->status == 0)
         return;
     switch (result->status / 100) {
