@@ -366,19 +366,16 @@ static void on_idle(struct deadline *d)
 /* It cannot be again and again within moments. */
 static void start_again(struct keys_process *k)
 {
-    uint64_t now_us = clock_mono_us();
+    unsigned wait_ms = backoff_crashed(&k->backoff, clock_mono_us());
 
-    k->backoff_ms = k->crashed_at_us == 0
-                        ? 0 : supervise_backoff(k->backoff_ms, now_us - k->crashed_at_us);
-    k->crashed_at_us = now_us;
-    if (k->backoff_ms == 0) {
+    if (wait_ms == 0) {
         start(k);
         sync_workers(master_of(k));
         return;
     }
-    log_warnx(NAME " is started again in %u ms", k->backoff_ms);
+    log_warnx(NAME " is started again in %u ms", wait_ms);
     k->phase = KEYS_WAITING;
-    deadline_set(&master_of(k)->events, &k->start, k->backoff_ms);
+    deadline_set(&master_of(k)->events, &k->start, wait_ms);
 }
 
 static void crashed(struct keys_process *k, pid_t pid, int status)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "common/core/ipc.h"
+#include "master/backoff.h"
 #include "master/events.h"
 
 struct master;
@@ -35,8 +36,7 @@ struct keys_process {
     uint64_t asked, answered; /* messages about keyrings */
     uint64_t logs_generation, logs_number; /* whose log it has */
     bool is_killed;          /* by us */
-    uint64_t crashed_at_us;
-    unsigned backoff_ms;
+    struct backoff backoff;
     struct event channel;
     struct deadline retry;   /* a send that failed, a channel that did not come to be */
     struct deadline start;   /* WAITING: when to spawn */

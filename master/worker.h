@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "master/backoff.h"
 #include "master/events.h"
 
 struct master;
@@ -42,9 +43,8 @@ struct worker {
     bool is_retire_due, is_stop_due; /* still to be sent */
     bool is_killed;        /* by us */
     bool has_refused;      /* a generation */
-    uint64_t crashed_at_us;
+    struct backoff backoff;
     unsigned crashes;      /* so far, of this index */
-    unsigned backoff_ms;
 };
 
 void worker_init(struct worker *w, struct master *m, unsigned index);
