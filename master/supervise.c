@@ -131,6 +131,7 @@ void supervise_settle(struct master *m)
     for (unsigned i = 0; i < STATS_WORKERS_MAX && m->phase != MASTER_STOPPING; i++)
         settle_one(&m->workers[i]);
     sync_all(m);
+    helper_settle(m);
 }
 
 /* ---- what workers say ---- */
@@ -248,7 +249,8 @@ void supervise_reap(struct master *m)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (reader_exited(m, pid, status) || upgrade_exited(m, pid, status)
-            || retiree_exited(m, pid, status) || keys_exited(m, pid, status))
+            || retiree_exited(m, pid, status) || keys_exited(m, pid, status)
+            || helper_exited(m, pid, status))
             continue;
         for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
             if (m->workers[i].pid == pid) {

@@ -1,0 +1,28 @@
+/* `rpd: helper`: what its parts share. One loop, one thread; it carries no client's traffic and
+ * holds no listening socket and no private key. */
+#ifndef RPD_HELPER_HELPER_H
+#define RPD_HELPER_HELPER_H
+
+#include "common/core/conf.h"
+#include "common/core/ipc.h"
+#include "common/core/stats.h"
+#include "worker/io/buf.h"
+#include "worker/io/conn.h"
+#include "worker/io/loop.h"
+
+struct helper {
+    struct loop loop;
+    struct buf_pool bufs;
+    struct conn_pool conns;
+    struct segment *segment;
+    struct conf *conf; /* of the generation in force; NULL: none yet */
+    int channel_fd, log_fd;
+    struct watch channel;
+    struct ipc_msg msg; /* too large for a stack */
+};
+
+/* Tells the master; `text` may be empty. A message that it does not take now is lost, which the
+ * log says. */
+void helper_tell(struct helper *h, enum ipc_type type, uint64_t number, struct slice text);
+
+#endif
