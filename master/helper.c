@@ -40,6 +40,7 @@ static bool is_wanted(const struct master *m)
 
 static void child(const struct master *m, int channel)
 {
+    const int kept[] = { channel, segment_fd(m->segment) };
     const struct helper_args args = { .channel = channel, .segment = m->segment,
                                       .user = m->user, .group = m->group };
     int status;
@@ -47,7 +48,7 @@ static void child(const struct master *m, int channel)
     (void)setpgid(0, 0); /* Ctrl-C is the master's */
     proctitle_set(NAME);
     logs_child(&m->logs, "helper");
-    fd_close_from(3, &channel, 1);
+    fd_close_from(3, kept, 2);
     signals_reset();
     status = helper_main(&args);
     mem_check_leaks();
