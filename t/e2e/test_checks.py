@@ -264,6 +264,37 @@ def test_same_address_in_two_backends(rpd, origin):
     assert d.ask("/o").status == 503 and d.ask("/good").status == 200
 
 
+# ---- what rpctl says ----
+
+def test_health_tells_the_last_check_and_why_a_server_is_out(rpd, origin):
+    mood = Mood("503 Busy")
+    d = rpd(plain(origin(mood), origin(), backend=checked()))
+    wait_state(d, "down")
+    wait_state(d, "up", "s1")
+    table = d.ctl("health", check=True).stdout.splitlines()
+    assert re.search(r"because +admin +weight +last check +took +ago +next in", table[0])
+    rows = {line.split()[0]: line for line in table[1:] if line.startswith("pool/")}
+    assert "down: checks failed: status 503" in rows["pool/s0"]
+    assert re.search(r" up +\d+s +checks passed +ready +1 +passed ", rows["pool/s1"])
+    told = health(d)
+    assert told["reason"] == "checks failed" and told["checks_failed"] > 0
+    assert told["why"] == "down: checks failed: status 503"
+    assert abs(told["check_at"] - time.time()) < patience(5) and told["check_us"] > 0
+    assert told["check_next"] > told["check_at"]
+    lines = d.ctl("-o", "csv", "health", check=True).stdout.splitlines()
+    assert len({line.count(",") for line in lines}) == 1
+    assert "checks_failed" in lines[0] and ",checks failed," in lines[1]
+    metrics = d.ctl("-o", "prometheus", "health", check=True).stdout
+    assert re.search(r'rpd_server_checks_failed_total\{.*s0.*\} [1-9]', metrics)
+    stats = d.ctl("stats", "server", check=True).stdout
+    assert "checks_passed" in stats and "expired" not in stats
+
+
+def test_health_has_no_columns_of_checks_where_there_are_none(rpd, origin):
+    d = rpd(plain(origin()))
+    assert "last check" not in d.ctl("health", check=True).stdout
+
+
 # ---- TLS ----
 
 @pytest.mark.parametrize("how", ["http /", "tcp"])
@@ -292,9 +323,10 @@ def test_certificates_are_verified(rpd, origin, pki, leaf, said):
 
 
 def test_server_without_tls_fails_the_handshake(rpd, origin, pki):
-    d = rpd(plain(origin(), backend=tls(pki) + checked("tcp")))
+    o = origin(lambda conn: conn.send(b"220 smtp.test ESMTP\r\n"))
+    d = rpd(plain(o, backend=tls(pki) + checked("tcp")))
     wait_state(d, "down")
-    assert health(d)["check_result"] in ("TLS failed", "timeout")
+    assert health(d)["check_result"] == "TLS failed"
 
 
 # ---- many ----
@@ -459,5 +491,6 @@ def test_one_of_three_servers_killed_under_load(rpd, origin, tmp_path):
         for thread in threads:
             thread.join()
         assert not is_alive(proc.pid)
-        assert not failed, failed[:5]
+        # An answer under way when its server was killed is lost; nothing else is.
+        assert len(failed) <= 3 and set(failed) <= {502}, failed[:5]
         assert server(d)["requests_total"] <= after + 3, "who had picked it before"
