@@ -14,7 +14,7 @@ import pytest
 
 from harness.daemon import plain
 from harness.origin import Origin, echo
-from harness.tls_origin import tls
+from harness.tls_origin import server_context, tls
 from harness.util import freeze, holds_for, is_alive, patience, wait_until
 from test_helper import wait_helper
 
@@ -320,6 +320,23 @@ def test_certificates_are_verified(rpd, origin, pki, leaf, said):
     assert health(d)["check_result"] == "TLS failed"
     d.reload(plain(o, backend=tls(pki, tls_verify="off") + checked("tcp")))
     wait_state(d, "up")
+
+
+@pytest.mark.parametrize("key_process", ["on", "off"])
+def test_client_certificate_is_shown(rpd, origin, pki, key_process):
+    o = origin(context=server_context(pki.good, client_ca=pki.ca.bundle))
+    text = plain(o, backend=tls(pki, tls_certificate="mine") + checked("http /"))
+    d = rpd(text + pki.client.section("mine"), globals_=f"key_process = {key_process}\n")
+    wait_state(d, "up")
+    assert ((("commonName", "rpd itself"),),) == o.handshakes[0].client["subject"]
+    if key_process == "on":
+        os.kill(d.stats()["rpd"]["keys_pid"], signal.SIGKILL)
+    passed = server(d)["checks_passed"]
+    d.wait_stats(lambda s: s["backends"]["pool"]["servers"]["s0"]["checks_passed"] > passed + 3)
+    os.kill(wait_helper(d), signal.SIGKILL)
+    passed = server(d)["checks_passed"]
+    d.wait_stats(lambda s: s["backends"]["pool"]["servers"]["s0"]["checks_passed"] > passed + 3)
+    assert server(d)["checks_failed"] == 0
 
 
 def test_server_without_tls_fails_the_handshake(rpd, origin, pki):
