@@ -1,5 +1,6 @@
 /* `rpctl health`: each server's state, since when and why, its last check and its last failure, and
- * why it is out; certificates that expire (expiry.c). A daemon of before has not all of these. Called by main; reads the segment alone. */
+ * why it is out; certificates that expire (expiry.c). A daemon of before has not all of these.
+ * Called by main; reads the segment alone. */
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>

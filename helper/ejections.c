@@ -130,7 +130,7 @@ void ejections_init(struct ejections *e, struct servers *servers, struct loop *l
     timer_init(&e->settle, on_settle);
     timer_init(&e->judge, on_judge);
     timer_set(&loop->timers, &e->settle, loop->now_us, SETTLE_US);
-    timer_set(&loop->timers, &e->judge, loop->now_us, JUDGE_US);
+    timer_set(&loop->timers, &e->judge, loop->now_us, SETTLE_US); /* from where to count */
 }
 
 void ejections_fini(struct ejections *e)

@@ -456,6 +456,47 @@ def test_results_reach_all_workers(rpd, origin):
     assert server(d)["requests_total"] == before
 
 
+# ---- time, and outliers ----
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more, back", [
+    ("eject_time = 1m\n", None),
+    ("eject_time = 500ms\n", "s0: ejected -> unchecked: ejection over"),
+    ("eject_time = 1h\n" + FAST + "check = tcp\n", "s0: ejected -> up: checks passed")])
+def test_a_server_that_fails_more_than_the_others_is_ejected(rpd, origin, more, back):
+    """One in three of its requests: too few in a row for anything else to notice. It comes back
+    by time or by checks, though nobody asks for anything any more."""
+    count = [0]
+
+    def sometimes(conn):
+        while True:
+            conn.request()
+            count[0] += 1
+            conn.reply(b"", "500 Oops" if count[0] % 3 == 0 else "200 OK")
+    good = origin(echo)
+    servers = "".join(f"server = {good.addr} name=g{i}\n" for i in range(5))
+    d = rpd(plain(origin(sometimes), backend=servers + more))
+    stop, failed, counts = threading.Event(), [], [0]
+    thread = threading.Thread(target=load, args=(d, 0, stop, failed, counts))
+    thread.start()
+    try:
+        d.wait_log(r"s0: \w+ -> ejected: more failures than the others: 6\d\.\d %", 30)
+    finally:
+        stop.set()
+        thread.join()
+    assert server(d)["ejections"] == 1 and set(failed) == {500}
+    if back:
+        d.wait_log(back)
+        return
+    assert health(d)["reason"] == "more failures than the others"
+    assert re.fullmatch(r"ejected: more failures than the others, for \d+s more",
+                        health(d)["why"])
+    before = server(d)["requests_total"]
+    for _ in range(12):
+        assert d.ask().status == 200
+    assert server(d)["requests_total"] == before
+
+
 # ---- under load ----
 
 def load(d, n, stop, failed, counts):
@@ -511,3 +552,26 @@ def test_one_of_three_servers_killed_under_load(rpd, origin, tmp_path):
         # An answer under way when its server was killed is lost; nothing else is.
         assert len(failed) <= 3 and set(failed) <= {502}, failed[:5]
         assert server(d)["requests_total"] <= after + 3, "who had picked it before"
+
+
+def test_helper_killed_under_load(rpd, origin):
+    """Requests notice nothing, and what is down stays so."""
+    d = rpd(plain(origin(Mood("500 Oops")), origin(), origin(), backend=checked()))
+    wait_state(d, "down")
+    wait_state(d, "up", "s1")
+    wait_state(d, "up", "s2")
+    stop, failed, counts = threading.Event(), [], [0] * 2
+    threads = [threading.Thread(target=load, args=(d, n, stop, failed, counts)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    pid = 0
+    for _ in range(3):
+        pid = wait_helper(d, not_=pid)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda n=sum(counts): sum(counts) > n + 50)
+    wait_helper(d, not_=pid)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed[:5]
+    assert server(d)["requests_total"] == 0
