@@ -218,7 +218,6 @@ static void forget(struct helper_server *s)
 {
     uint64_t why = stat_get(&s->health.server->why);
 
-    stat_set(&s->health.server->check_next, 0);
     (void)health_change(&s->health, HEALTH_BIT(SERVER_UP) |
                         (why == SERVER_WHY_CHECKS_FAILED ? HEALTH_BIT(SERVER_DOWN) : 0),
                         SERVER_UNCHECKED, SERVER_WHY_NO_CHECK, NULL);
@@ -239,6 +238,7 @@ void check_apply(struct helper_server *s, bool is_same)
                                        .tls_name = s->tls_name };
     if (!helper_backend_is_checked(s->backend) || s->addr.len == 0) {
         check_stop(c);
+        stat_set(&s->health.server->check_next, 0);
         if (!helper_backend_is_checked(s->backend))
             forget(s);
         return;

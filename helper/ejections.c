@@ -57,7 +57,7 @@ struct crowd {
     struct helper_server **servers;
     struct outlier_count *counts;
     bool *is_out;
-    size_t n, ejected;
+    size_t n, in_service, out; /* out: of those in service */
 };
 
 static void crowd_gather(struct crowd *c, struct segment *segment, const struct helper_backend *b)
@@ -75,7 +75,11 @@ static void crowd_gather(struct crowd *c, struct segment *segment, const struct 
         c->servers[c->n] = s;
         c->counts[c->n++] = (struct outlier_count){ total.requests - before.requests,
                                                     total.failures - before.failures };
-        c->ejected += stat_get(&s->health.server->state) == SERVER_EJECTED;
+        if (stat_get(&s->health.server->admin) != ADMIN_READY
+            || stat_get(&s->health.server->weight) == 0)
+            continue;
+        c->in_service++;
+        c->out += !health_is_good(s->health.server);
     }
 }
 
@@ -84,12 +88,12 @@ static void eject(struct crowd *c, const struct helper_backend *b, double mean)
     for (size_t i = 0; i < c->n; i++) {
         char detail[80];
 
-        if (!c->is_out[i] || !outlier_may_eject(c->n, c->ejected, b->conf->eject_max))
+        if (!c->is_out[i] || !outlier_may_eject(c->in_service, c->out, b->conf->eject_max))
             continue;
         (void)snprintf(detail, sizeof detail, "%.1f %% of its requests succeed, of all %.1f %%",
                        100 * outlier_success(&c->counts[i]), 100 * mean);
-        c->ejected += health_eject(&c->servers[i]->health, clock_wall_us(),
-                                   b->conf->eject_time_ms, SERVER_WHY_OUTLIER, detail);
+        c->out += health_eject(&c->servers[i]->health, clock_wall_us(),
+                               b->conf->eject_time_ms, SERVER_WHY_OUTLIER, detail);
     }
 }
 
@@ -97,7 +101,7 @@ static void judge(struct segment *segment, const struct helper_backend *b)
 {
     size_t n = b->by_name.count;
     struct crowd c = { xcalloc(n + 1, sizeof *c.servers), xcalloc(n + 1, sizeof *c.counts),
-                       xcalloc(n + 1, sizeof *c.is_out), 0, 0 };
+                       xcalloc(n + 1, sizeof *c.is_out), 0, 0, 0 };
     struct outlier_verdict verdict;
 
     crowd_gather(&c, segment, b);
@@ -116,7 +120,7 @@ static void on_judge(struct timer *t)
     LIST_EACH(it, &e->servers->backends) {
         const struct helper_backend *b = CONTAINER(it, struct helper_backend, link);
 
-        if (b->conf->eject_outliers)
+        if (b->conf->eject_outliers && b->by_name.count >= OUTLIER_SERVERS_MIN)
             judge(e->servers->segment, b);
     }
     timer_set(&e->loop->timers, t, e->loop->now_us, JUDGE_US);

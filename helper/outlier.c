@@ -2,7 +2,6 @@
 #include "helper/outlier.h"
 
 #define REQUESTS_MIN 100
-#define SERVERS_MIN 5
 #define DEVIATIONS 1.9
 /* Where all are nearly alike a small difference is many deviations. */
 #define DIFFERENCE_MIN 0.05
@@ -44,7 +43,7 @@ struct outlier_verdict outlier_find(const struct outlier_count *v, size_t n, boo
         sum += outlier_success(&v[i]);
         verdict.judged++;
     }
-    if (verdict.judged < SERVERS_MIN)
+    if (verdict.judged < OUTLIER_SERVERS_MIN)
         return verdict;
     verdict.mean = sum / (double)verdict.judged;
     limit = DEVIATIONS * DEVIATIONS * variance(v, n, &verdict);
@@ -57,7 +56,9 @@ struct outlier_verdict outlier_find(const struct outlier_count *v, size_t n, boo
     return verdict;
 }
 
-bool outlier_may_eject(size_t n, size_t ejected, uint32_t eject_max)
+bool outlier_may_eject(size_t n, size_t out, uint32_t eject_max)
 {
-    return n >= 2 && (ejected == 0 || (ejected + 1) * 10000 <= n * (uint64_t)eject_max);
+    uint64_t most = n * (uint64_t)eject_max / 10000;
+
+    return n > 1 && out < (most > 0 ? most : 1);
 }

@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Fewer are no crowd that one could stand out from. */
+#define OUTLIER_SERVERS_MIN 5
+
 /* Of a server, over the interval that is judged. */
 struct outlier_count {
     uint64_t requests, failures;
@@ -17,12 +20,12 @@ struct outlier_verdict {
     size_t out;   /* how many stand out */
 };
 
-/* Sets is_out[i] of the n servers. Those with few requests are not judged, and few servers are no
- * crowd that one could stand out from: then none is out. */
+/* Sets is_out[i] of the n servers. Those with few requests are not judged; where less than
+ * OUTLIER_SERVERS_MIN are, none is out. */
 struct outlier_verdict outlier_find(const struct outlier_count *v, size_t n, bool *is_out);
 double outlier_success(const struct outlier_count *c);
-/* Whether one more of n servers may be ejected while `ejected` are: up to eject_max (hundredths of
- * a percent), but one of several always. */
-bool outlier_may_eject(size_t n, size_t ejected, uint32_t eject_max);
+/* Whether one more of n servers in service may be ejected while so many are out, whoever put them
+ * out: up to eject_max (hundredths of a percent), but one of several always. */
+bool outlier_may_eject(size_t n, size_t out, uint32_t eject_max);
 
 #endif

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -368,6 +369,46 @@ def test_a_thousand_servers(rpd, origin):
     assert len(d.helper_pids()) == 1
     d.wait_stats(lambda s: all(s["backends"]["pool"]["servers"][f"a{i}"]["checks_passed"] >= 2
                                for i in range(n)), 30)
+
+
+def test_those_that_hang_do_not_keep_others_waiting(rpd, origin):
+    """More of them than checks are made at a time; who waits has his turn."""
+    o = origin(Mood())
+    with socket.socket() as silent:  # it takes connections and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(4096)
+        lines = "".join(f"server = 127.0.0.1:{silent.getsockname()[1]} name=h{i}\n"
+                        for i in range(1200))
+        lines += "".join(f"server = {o.addr} name=g{i}\n" for i in range(20))
+        d = rpd(f"[listener web]\nbind = @web@\ndefault_backend = pool\n\n[backend pool]\n"
+                f"{lines}{checked()}")
+
+        def settled(stats):
+            servers = stats["backends"]["pool"]["servers"]
+            return all(s["state"] == ("up" if name[0] == "g" else "down")
+                       for name, s in servers.items())
+        d.wait_stats(settled, 20)
+        for name in ("g0", "h0"):
+            checks = server(d, name)
+            n = checks["checks_passed"] + checks["checks_failed"]
+            d.wait_stats(lambda s, name=name, n=n: sum(
+                s["backends"]["pool"]["servers"][name][f"checks_{end}"]
+                for end in ("passed", "failed")) > n + 1, 20)
+
+
+def test_checks_that_cannot_be_made_are_no_servers_fault(rpd, origin):
+    d = rpd(plain(origin(), backend=checked()))
+    wait_state(d, "up")
+    pid = wait_helper(d)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    d.wait_log("health checks cannot be made: Too many open files")
+    failed = server(d)["checks_failed"]
+    holds_for(lambda: server(d)["state"] == "up", 0.5)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    passed = server(d)["checks_passed"]
+    d.wait_stats(lambda s: s["backends"]["pool"]["servers"]["s0"]["checks_passed"] > passed + 2)
+    assert server(d)["checks_failed"] == failed == 0
 
 
 def test_small_backend_is_checked_at_once(rpd, origin):
