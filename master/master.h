@@ -11,6 +11,7 @@
 #include "master/control.h"
 #include "master/daemon.h"
 #include "master/events.h"
+#include "master/helper.h"
 #include "master/install.h"
 #include "master/keys.h"
 #include "master/listen.h"
@@ -63,6 +64,7 @@ struct master {
     unsigned nworkers;              /* that should run: indices below */
     struct worker workers[STATS_WORKERS_MAX];
     struct keys_process keys;
+    struct helper_process helper;
     struct reader reader;
     struct reload reload;
     struct apply apply;

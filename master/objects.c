@@ -27,8 +27,9 @@ static const struct conf_server *server_of(const struct conf_backend *b, const c
     return NULL;
 }
 
-static void set_state(struct stats_server_shared *shared, uint64_t state)
+static void set_state(struct stats_server_shared *shared, uint64_t state, enum server_why why)
 {
+    stat_set(&shared->why, why);
     stat_set(&shared->since, clock_wall_us());
     stat_set(&shared->state, state);
 }
@@ -40,7 +41,8 @@ static void set_resolved(struct stats_server_shared *shared, const struct conf_s
 
     if (is_resolved == was_resolved)
         return;
-    set_state(shared, is_resolved ? SERVER_UNCHECKED : SERVER_DOWN);
+    set_state(shared, is_resolved ? SERVER_UNCHECKED : SERVER_DOWN,
+              is_resolved ? SERVER_WHY_NAME : SERVER_WHY_NO_NAME);
     stat_set(&shared->last_error, is_resolved ? SERVER_ERROR_NONE : SERVER_ERROR_UNRESOLVED);
     stat_set(&shared->last_error_at, is_resolved ? 0 : clock_wall_us());
 }
@@ -74,7 +76,7 @@ static void fill_server(struct stats_server_shared *shared, const struct conf_se
     if (!old || old->is_down != s->is_down)
         configure_admin(shared, s);
     if (!old)
-        set_state(shared, SERVER_UNCHECKED);
+        set_state(shared, SERVER_UNCHECKED, SERVER_WHY_CONFIGURED);
     set_resolved(shared, s, old ? old->addr.len > 0 : true);
 }
 

@@ -188,6 +188,7 @@ void master_sign_segment(struct master *m)
         stat_set(&m->stats->started, clock_wall_us());
     stat_set(&m->stats->pid, (uint64_t)m->pid);
     stat_set(&m->stats->keys_pid, 0);
+    stat_set(&m->stats->helper_pid, 0);
 }
 
 static void on_timeout(struct deadline *d)
@@ -212,6 +213,7 @@ static void init(struct master *m, const char *file, bool is_background)
     rotation_init(&m->rotation);
     listen_init(&m->listen);
     keys_init(m);
+    helper_init(m);
     reader_init(m);
     reload_init(m);
     control_init(&m->control);

@@ -100,7 +100,10 @@ void stop_gently(struct master *m, struct client *client)
 
 void stop_progress(struct master *m)
 {
-    if (is_ending(m) && !supervise_any_alive(m) && m->reader.pid == 0 && m->upgrade.pid == 0
-        && (m->stop.leaves_others || retirees_count(m) == 0) && keys_stop(m))
+    if (!is_ending(m) || supervise_any_alive(m) || m->reader.pid != 0 || m->upgrade.pid != 0
+        || (!m->stop.leaves_others && retirees_count(m) > 0))
+        return;
+    (void)keys_stop(m);
+    if (helper_stop(m) && keys_stop(m))
         m->stop.is_done = true;
 }

@@ -131,6 +131,7 @@ void supervise_settle(struct master *m)
     for (unsigned i = 0; i < STATS_WORKERS_MAX && m->phase != MASTER_STOPPING; i++)
         settle_one(&m->workers[i]);
     sync_all(m);
+    helper_settle(m);
 }
 
 /* ---- what workers say ---- */
@@ -186,19 +187,16 @@ void supervise_describe_end(int status, char *text, size_t size)
 
 static void start_again(struct worker *w)
 {
-    uint64_t now_us = clock_mono_us();
+    unsigned wait_ms = backoff_crashed(&w->backoff, clock_mono_us());
 
-    w->backoff_ms = w->crashed_at_us == 0
-                        ? 0 : supervise_backoff(w->backoff_ms, now_us - w->crashed_at_us);
-    w->crashed_at_us = now_us;
     w->crashes++;
-    if (w->backoff_ms == 0) {
+    if (wait_ms == 0) {
         spawn(w);
         return;
     }
-    log_warnx("%s is started again in %u ms", w->name, w->backoff_ms);
+    log_warnx("%s is started again in %u ms", w->name, wait_ms);
     w->phase = PHASE_WAITING;
-    deadline_set(&w->master->events, &w->start, w->backoff_ms);
+    deadline_set(&w->master->events, &w->start, wait_ms);
 }
 
 static void crashed(struct worker *w, pid_t pid, const char *how)
@@ -251,7 +249,8 @@ void supervise_reap(struct master *m)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (reader_exited(m, pid, status) || upgrade_exited(m, pid, status)
-            || retiree_exited(m, pid, status) || keys_exited(m, pid, status))
+            || retiree_exited(m, pid, status) || keys_exited(m, pid, status)
+            || helper_exited(m, pid, status))
             continue;
         for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
             if (m->workers[i].pid == pid) {

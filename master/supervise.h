@@ -27,9 +27,4 @@ uint64_t supervise_acknowledged(const struct master *m);
 /* Whether some worker's process is left. */
 bool supervise_any_alive(const struct master *m);
 
-/* Milliseconds to wait before a worker that crashed is started again: at once (0), unless it
- * crashed less than 10 s ago too; then 100 ms, doubling to 10 s. `previous_ms` is what this
- * returned the last time, `since_us` the time from that crash. */
-unsigned supervise_backoff(unsigned previous_ms, uint64_t since_us);
-
 #endif

@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "master/backoff.h"
 #include "master/events.h"
+#include "master/keys.h"
 
 struct master;
 
@@ -36,15 +38,12 @@ struct worker {
     struct deadline kill;  /* LEAVING: when patience ends */
     uint64_t sent, acknowledged; /* generations */
     uint64_t logs_sent;          /* m->logs_number */
-    uint64_t keys_process;       /* that it has a channel to, by its serial number; 0: none */
-    uint64_t keys_channel;       /* that channel's number */
-    uint64_t keys_generation;    /* whose keys it may use by it */
+    struct keys_user keys;
     bool is_retire_due, is_stop_due; /* still to be sent */
     bool is_killed;        /* by us */
     bool has_refused;      /* a generation */
-    uint64_t crashed_at_us;
+    struct backoff backoff;
     unsigned crashes;      /* so far, of this index */
-    unsigned backoff_ms;
 };
 
 void worker_init(struct worker *w, struct master *m, unsigned index);

@@ -4,8 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -477,27 +475,6 @@ static void on_tick(struct timer *t)
     timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
 }
 
-static int drop_privileges(const struct role_args *args)
-{
-    const struct passwd *pw = args->user ? getpwnam(args->user) : NULL;
-    const struct group *gr = args->group ? getgrnam(args->group) : NULL;
-    gid_t gid;
-
-    if (!args->user)
-        return 0;
-    if (!pw || (args->group && !gr)) {
-        log_errorx("user %s or group %s does not exist", args->user,
-                   args->group ? args->group : "-");
-        return -1;
-    }
-    gid = gr ? gr->gr_gid : pw->pw_gid;
-    if (setgroups(1, &gid) < 0 || setgid(gid) < 0 || setuid(pw->pw_uid) < 0) {
-        log_error("becoming user %s", args->user);
-        return -1;
-    }
-    return 0;
-}
-
 /* The hash has a secret of the master's start in it. */
 static void seed_request_ids(struct request_ids *ids, unsigned index)
 {
@@ -597,7 +574,7 @@ int worker_main(const struct role_args *args)
     backtrace_install(w->name);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write() */
-    if (drop_privileges(args) < 0)
+    if (role_become(args->user, args->group) < 0)
         return 1;
     if (worker_init(w, args) < 0) {
         log_error("starting");

@@ -30,4 +30,19 @@ struct keys_args {
  * when the channel has ended, until the last worker has closed the channel that it had to it. */
 int keys_main(const struct keys_args *args);
 
+struct helper_args {
+    int channel;             /* as above */
+    struct segment *segment;
+    const char *user, *group;
+};
+
+/* `rpd: helper`, called as worker_main. Gets IPC_GENERATION and IPC_LOGS, and IPC_KEYS where it has
+ * to show certificates; says IPC_READY or IPC_FAILED to the first; runs until IPC_STOP or the
+ * channel's end. */
+int helper_main(const struct helper_args *args);
+
+/* The child becomes that user (NULL: stays what it is), with that group or, where it is NULL, the
+ * user's own. -1: it cannot, which is logged. Blocks on the user database. */
+int role_become(const char *user, const char *group);
+
 #endif

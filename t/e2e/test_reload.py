@@ -254,7 +254,7 @@ def test_fifty_reloads_leak_nothing(rpd, origin):
         for n in range(4):  # settled: allocators and pools have their size
             d.reload(texts[n % 2])
             assert client.ask().status == 200
-        wait_until(lambda: len(d.processes()) == 3, 10, "the reader to end")
+        wait_until(lambda: len(d.processes()) == 4, 10, "the reader to end")
         pids = sorted(d.processes())
         fds = [fd_count(pid) for pid in pids]
         sizes = [memory(pid, "Private_Dirty") for pid in pids]

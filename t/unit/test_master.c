@@ -1,5 +1,6 @@
 /* The master's pure parts: back-off, which worker holds which socket, the table of sockets, what a
  * reload changes, what only a restart changes, the loop. */
+#include "master/backoff.h"
 #include "master/bind.h"
 #include "master/changes.h"
 #include "master/events.h"
@@ -239,12 +240,12 @@ END_TEST
 
 START_TEST(test_backoff_doubles_within_the_window)
 {
-    unsigned ms = supervise_backoff(0, 60 * SECOND_US);
+    unsigned ms = backoff_next(0, 60 * SECOND_US);
     static const unsigned expected[] = { 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000 };
 
     ck_assert_uint_eq(ms, 0);
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        ms = supervise_backoff(ms, ms * 1000ull + SECOND_US);
+        ms = backoff_next(ms, ms * 1000ull + SECOND_US);
         ck_assert_uint_eq(ms, expected[i]);
     }
 }
@@ -252,11 +253,11 @@ END_TEST
 
 START_TEST(test_backoff_ends_after_ten_good_seconds)
 {
-    ck_assert_uint_eq(supervise_backoff(0, 10 * SECOND_US - 1), 100);
-    ck_assert_uint_eq(supervise_backoff(0, 10 * SECOND_US), 0);
+    ck_assert_uint_eq(backoff_next(0, 10 * SECOND_US - 1), 100);
+    ck_assert_uint_eq(backoff_next(0, 10 * SECOND_US), 0);
     /* Held back for 10 s: that time does not count. */
-    ck_assert_uint_eq(supervise_backoff(10000, 20 * SECOND_US - 1), 10000);
-    ck_assert_uint_eq(supervise_backoff(10000, 20 * SECOND_US), 0);
+    ck_assert_uint_eq(backoff_next(10000, 20 * SECOND_US - 1), 10000);
+    ck_assert_uint_eq(backoff_next(10000, 20 * SECOND_US), 0);
 }
 END_TEST
 

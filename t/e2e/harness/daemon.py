@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from .client import Client
-from .util import (RPCTL, RPD, children, is_alive, patience, session_pids, wait_until)
+from .util import (RPCTL, RPD, children, cmdline, is_alive, patience, session_pids, wait_until)
 
 COMPLAINTS = re.compile(r"runtime error|AddressSanitizer|LeakSanitizer|[Aa]ssert")
 
@@ -284,7 +284,12 @@ class Daemon(Site):
         return sum(w[field] for w in self.stats()["workers"])
 
     def children(self):
-        return children(self.pid)
+        """Without the helper, which is there whenever there is a backend."""
+        return [pid for pid in children(self.pid) if pid not in self.helper_pids()]
+
+    def helper_pids(self):
+        """The processes called so, of masters before too."""
+        return [pid for pid in self.processes() if cmdline(pid).startswith("rpd: helper")]
 
     def is_running(self):
         return is_alive(self.pid)

@@ -158,7 +158,12 @@ def fd_count(pid):
 
 
 def cmdline(pid):
-    return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    """Empty: it is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return text.replace(b"\0", b" ").decode().strip()
 
 
 def memory(pid, field="Pss"):

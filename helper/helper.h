@@ -1,0 +1,38 @@
+/* `rpd: helper`: what its parts share. One loop, one thread; it carries no client's traffic and
+ * holds no listening socket. */
+#ifndef RPD_HELPER_HELPER_H
+#define RPD_HELPER_HELPER_H
+
+#include "common/core/conf.h"
+#include "common/core/ipc.h"
+#include "common/core/stats.h"
+#include "helper/ejections.h"
+#include "helper/servers.h"
+#include "worker/io/buf.h"
+#include "worker/io/conn.h"
+#include "worker/io/keys.h"
+#include "worker/io/loop.h"
+#include "worker/io/tls.h"
+
+struct helper {
+    struct loop loop;
+    struct buf_pool bufs;
+    struct conn_pool conns;
+    struct tls_keys keys;
+    struct stats_worker keys_stats; /* that nobody reads */
+    struct tls_process *tls;
+    struct servers servers;
+    struct ejections ejections;
+    struct timer tick;
+    struct segment *segment;
+    struct conf *conf; /* of the generation in force; NULL: none yet */
+    int channel_fd, log_fd;
+    struct watch channel;
+    struct ipc_msg msg; /* too large for a stack */
+};
+
+/* Tells the master; `text` may be empty. A message that it does not take now is lost, which the
+ * log says. */
+void helper_tell(struct helper *h, enum ipc_type type, uint64_t number, struct slice text);
+
+#endif
