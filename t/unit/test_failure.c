@@ -8,7 +8,8 @@ START_TEST(reasons)
     ck_assert_uint_eq(failure_of(END_OK, 200), 0);
     ck_assert_uint_eq(failure_of(END_OK, 0), 0);
     ck_assert_uint_eq(failure_of(END_CONNECT_REFUSED, 0), CONF_FAIL_CONNECT);
-    ck_assert_uint_eq(failure_of(END_CONNECT_TIMEOUT, 0), CONF_FAIL_CONNECT);
+    ck_assert_uint_eq(failure_of(END_CONNECT_TIMEOUT, 0),
+                      CONF_FAIL_CONNECT | CONF_FAIL_TIMEOUT);
     ck_assert_uint_eq(failure_of(END_SERVER_CERT_EXPIRED, 0), CONF_FAIL_CONNECT);
     ck_assert_uint_eq(failure_of(END_SERVER_RESET, 0), CONF_FAIL_RESET);
     ck_assert_uint_eq(failure_of(END_SERVER_CLOSED, 0), CONF_FAIL_RESET);
