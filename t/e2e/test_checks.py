@@ -554,14 +554,13 @@ def load(d, n, stop, failed, counts):
 
 
 def test_one_of_three_servers_killed_under_load(rpd, origin, tmp_path):
-    """No request fails that a retry after a failed connect could have hidden."""
+    """No request fails that a further try could have hidden."""
     script = ("import http.server as h\n"
               "class H(h.BaseHTTPRequestHandler):\n"
               "    def do_GET(self):\n"
-              "        self.send_response(200)\n"
-              "        self.send_header('Content-Length', '2')\n"
+              "        self.send_response(200)\n"  # in one write: an answer is there or is not
+              "        self.send_header('Content-Length', '0')\n"
               "        self.end_headers()\n"
-              "        self.wfile.write(b'ok')\n"
               "    def log_message(self, *a):\n"
               "        pass\n"
               "s = h.ThreadingHTTPServer(('127.0.0.1', 0), H)\n"
@@ -590,8 +589,7 @@ def test_one_of_three_servers_killed_under_load(rpd, origin, tmp_path):
         for thread in threads:
             thread.join()
         assert not is_alive(proc.pid)
-        # An answer under way when its server was killed is lost; nothing else is.
-        assert len(failed) <= 3 and set(failed) <= {502}, failed[:5]
+        assert not failed, failed[:5]
         assert server(d)["requests_total"] <= after + 3, "who had picked it before"
 
 
