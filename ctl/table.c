@@ -127,8 +127,9 @@ static bool is_hidden(const struct table *t, const struct field *f)
             && is_zero_everywhere(t, f);
     case FIELD_HISTOGRAM:
         return is_zero_everywhere(t, f);
-    case FIELD_NUMBER: /* `health` has the names of users */
+    case FIELD_NUMBER: /* `health` has the names of users; workers' clocks are for workers */
         return slice_ends(slice_str(f->name), SLICE("_uid"))
+            || slice_ends(slice_str(f->name), SLICE("_since"))
             || (t->kind->shape == SHAPE_NESTED && is_zero_everywhere(t, f));
     case FIELD_GAUGE:
     case FIELD_TEXT:
