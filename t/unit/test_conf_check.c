@@ -17,6 +17,13 @@ START_TEST(test_settings_of_checks_without_one_are_a_warning)
     FIXTURE_EXPECT(&x, "f.ini:9: warning: [backend b] check_interval: means nothing, for "
                    "`check` is off");
     ck_assert_uint_eq(x.report.warnings, 2);
+    fixture_good(&x, "[listener h]\nbind = 127.0.0.1:1\n[route r]\nbackend = b\n"
+                 "retry_timeout = 1s\n[backend b]\nserver = 127.0.0.1:2\n");
+    FIXTURE_EXPECT(&x, "f.ini:5: warning: [route r] retry_timeout: means nothing, for `retry_on` "
+                   "has no `timeout`");
+    fixture_good(&x, "[listener h]\nbind = 127.0.0.1:1\n[route r]\nbackend = b\n"
+                 "retry_timeout = 1s\nretry_on = timeout\n[backend b]\nserver = 127.0.0.1:2\n");
+    ck_assert_uint_eq(x.report.warnings, 0);
     fixture_good(&x, "[listener h]\nbind = 127.0.0.1:1\ndefault_backend = b\n"
                  "[backend b]\nserver = 127.0.0.1:2\nrise = 3\n"
                  "check = http HEAD / body=x\n");
