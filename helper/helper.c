@@ -58,6 +58,7 @@ static void on_generation(struct helper *h, struct ipc_msg *msg)
     conf = read_conf(msg, &report);
     if (conf) {
         open_log(h, &conf->global, msg);
+        helper_names_follow(h, conf);
         conf_free(&h->conf);
         h->conf = conf;
     }
@@ -94,6 +95,9 @@ static void on_message(struct helper *h, struct ipc_msg *msg)
     case IPC_LOGS:
         if (h->conf)
             open_log(h, &h->conf->global, msg);
+        break;
+    case IPC_NAMES:
+        helper_names_take(h, msg);
         break;
     case IPC_STOP:
         h->loop.should_stop = true;
@@ -141,11 +145,13 @@ static int helper_init(struct helper *h, const struct helper_args *args)
         return -1;
     buf_pool_init(&h->bufs, 0, 0, 0);
     conn_pool_init(&h->conns, &h->loop, &h->bufs);
+    helper_names_init(h);
     return 0;
 }
 
 static void helper_fini(struct helper *h)
 {
+    helper_names_fini(h);
     conn_pool_fini(&h->conns);
     buf_pool_fini(&h->bufs);
     loop_fini(&h->loop);

@@ -16,6 +16,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/role.h"
 #include "master/master.h"
+#include "master/naming.h"
 #include "master/signals.h"
 #include "master/supervise.h"
 
@@ -78,7 +79,7 @@ static int spawn(struct helper_process *h)
     fd_close(&pair[1]);
     h->pid = pid;
     h->phase = HELPER_STARTING;
-    h->sent = h->logs_sent = 0;
+    h->sent = h->logs_sent = h->names_sent = 0;
     h->is_killed = false;
     stat_set(&m->stats->helper_pid, (uint64_t)pid);
     return 0;
@@ -91,12 +92,30 @@ static bool next_due(const struct helper_process *h, const struct master *m, str
 {
     bool is_new = h->sent < m->generation.number;
 
+    if (!is_new && naming_message(m, h->names_sent, msg))
+        return true;
     if (!is_new && h->logs_sent == m->logs_number)
         return false;
     msg->type = is_new ? IPC_GENERATION : IPC_LOGS;
     msg->number = m->generation.number;
     logs_message(&m->logs, m->generation.bundle, msg);
     return true;
+}
+
+/* 0, or -1 with errno. */
+static int send_due(struct helper_process *h, const struct master *m, struct ipc_msg *msg)
+{
+    int r = ipc_send(h->channel.fd, msg);
+
+    if (msg->type == IPC_NAMES) {
+        fd_close(&msg->fds[0]); /* it was made for this message */
+        if (r == 0)
+            h->names_sent = msg->number;
+    } else if (r == 0) {
+        h->sent = msg->number;
+        h->logs_sent = m->logs_number;
+    }
+    return r;
 }
 
 static void tell(struct helper_process *h)
@@ -110,10 +129,8 @@ static void tell(struct helper_process *h)
             event_want(&m->events, &h->channel, EPOLLIN);
             return;
         }
-        if (ipc_send(h->channel.fd, &msg) != 0)
+        if (send_due(h, m, &msg) != 0)
             break;
-        h->sent = msg.number;
-        h->logs_sent = m->logs_number;
     }
     if (h->channel.fd < 0 || h->phase == HELPER_LEAVING || errno == EPIPE || errno == ECONNRESET)
         return; /* dead: SIGCHLD is on its way */
@@ -155,6 +172,8 @@ static void on_message(struct helper_process *h, const struct ipc_msg *msg)
     } else if (msg->type == IPC_FAILED)
         log_errorx(NAME " refuses generation %llu: %.*s", (unsigned long long)msg->number,
                    (int)msg->size, msg->data);
+    else if (msg->type == IPC_NAMES)
+        naming_take(master_of(h), msg);
     else
         log_errorx(NAME " said something unknown: %u", msg->type);
 }
@@ -171,8 +190,8 @@ static void receive(struct helper_process *h)
     int r = 1;
 
     while (h->channel.fd >= 0 && (r = ipc_recv(h->channel.fd, &msg)) == 1) {
-        ipc_close_fds(&msg);
         on_message(h, &msg);
+        ipc_close_fds(&msg);
     }
     if (h->channel.fd < 0 || (r < 0 && errno == EAGAIN))
         return;

@@ -58,6 +58,7 @@ struct master {
     struct segment *segment;
     struct stats_rpd_shared *stats; /* in the segment */
     struct generation generation;   /* in force */
+    struct names names;             /* the latest answer of each */
     struct logs logs;
     uint64_t logs_number;           /* counts reopenings */
     struct listen_table listen;

@@ -37,6 +37,7 @@ struct worker {
     struct deadline kill;  /* LEAVING: when patience ends */
     uint64_t sent, acknowledged; /* generations */
     uint64_t logs_sent;          /* m->logs_number */
+    uint64_t names_sent;         /* m->names.serial */
     uint64_t keys_process;       /* that it has a channel to, by its serial number; 0: none */
     uint64_t keys_channel;       /* that channel's number */
     uint64_t keys_generation;    /* whose keys it may use by it */

@@ -409,6 +409,18 @@ struct backend *backend_apply(struct up *u, const struct conf_backend *conf, str
     return b;
 }
 
+void backend_servers(struct backend *b, const struct conf_backend *conf)
+{
+    size_t most = conf->server.n; /* those that come, while those that go are there */
+
+    LIST_EACH(it, &b->servers)
+        most++;
+    balance_reserve(&b->primary, most);
+    balance_reserve(&b->backup, most);
+    apply_servers(b, conf);
+    follow_changes(b);
+}
+
 void backend_unref(struct backend **b)
 {
     struct backend *be = *b;

@@ -14,6 +14,7 @@
 #include "common/base/hash.h"
 #include "common/core/conf.h"
 #include "common/core/flight.h"
+#include "common/core/names.h"
 #include "common/core/stats.h"
 #include "worker/io/conn.h"
 #include "worker/io/tls.h"
@@ -51,6 +52,8 @@ struct up {
     struct stats_worker *stats;
     unsigned slot;
     struct flight *flight;       /* numbers names; NULL: nobody records. Set after up_init */
+    const struct names *names;   /* answers of name servers; NULL: those of the configuration. The
+                                  * same */
     struct smap backends;        /* by name */
     struct list all;             /* struct backend */
     void *free_idle;             /* struct idle_conn, recycled */
@@ -86,6 +89,9 @@ void up_fini(struct up *u);
  * the segment. tls is NULL where the backend has none; a reference is taken. Aborts without memory
  * (generation build). */
 struct backend *backend_apply(struct up *u, const struct conf_backend *conf, struct tls_back *tls);
+/* The servers of `conf` in place of those that there are, nothing else: a name has another answer.
+ * Those that stay keep all that they have; requests at those that went end there. */
+void backend_servers(struct backend *b, const struct conf_backend *conf);
 /* Gives a reference back; the last one closes what is idle and frees. */
 void backend_unref(struct backend **b);
 /* Closes every idle connection (retiring). */
