@@ -120,15 +120,16 @@ static bool is_hidden(const struct table *t, const struct field *f)
         return !is_main(f) && is_zero_everywhere(t, f);
     case FIELD_TIME:
         return t->kind->shape != SHAPE_SLOTS;
-    case FIELD_UNTIL:
-        return false;
+    case FIELD_UNTIL: /* of a server: `health` tells */
+        return t->kind->shape == SHAPE_NESTED;
     case FIELD_ENUM:
         return strcmp(schema_value_name(&t->m->schema, f, 0), "none") == 0
             && is_zero_everywhere(t, f);
     case FIELD_HISTOGRAM:
         return is_zero_everywhere(t, f);
     case FIELD_NUMBER: /* `health` has the names of users */
-        return slice_ends(slice_str(f->name), SLICE("_uid"));
+        return slice_ends(slice_str(f->name), SLICE("_uid"))
+            || (t->kind->shape == SHAPE_NESTED && is_zero_everywhere(t, f));
     case FIELD_GAUGE:
     case FIELD_TEXT:
         break;

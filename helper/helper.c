@@ -15,6 +15,8 @@
 #include "common/core/bundle.h"
 #include "common/core/role.h"
 
+#define TICK_US 1000000
+
 static const char title[] = "helper";
 
 /* ---- generations ---- */
@@ -48,22 +50,31 @@ static struct conf *read_conf(struct ipc_msg *msg, struct report *report)
     return conf;
 }
 
+/* The last descriptor; -1: there is none. Stays the message's. */
+static int keyring_of(const struct ipc_msg *msg)
+{
+    return (msg->flags & IPC_HAS_KEYRING) && msg->nfds > 1 ? msg->fds[msg->nfds - 1] : -1;
+}
+
 static void on_generation(struct helper *h, struct ipc_msg *msg)
 {
     uint64_t number = msg->number;
     struct report report;
     struct conf *conf;
+    bool is_taken;
 
     report_init(&report);
     conf = read_conf(msg, &report);
-    if (conf) {
+    is_taken = conf && servers_apply(&h->servers, conf, keyring_of(msg), &report);
+    if (is_taken) {
         open_log(h, &conf->global, msg);
         helper_names_follow(h, conf);
         conf_free(&h->conf);
         h->conf = conf;
-    }
+    } else
+        conf_free(&conf);
     ipc_close_fds(msg);
-    if (conf)
+    if (is_taken)
         helper_tell(h, IPC_READY, number, SLICE_NONE);
     else
         helper_tell(h, IPC_FAILED, number, strbuf_slice(&report.text));
@@ -86,6 +97,14 @@ void helper_tell(struct helper *h, enum ipc_type type, uint64_t number, struct s
         log_warn("telling the master");
 }
 
+static void on_keys(struct helper *h, struct ipc_msg *msg)
+{
+    if (msg->nfds != 1)
+        return;
+    keys_use_channel(h->keys.keys, msg->fds[0]);
+    msg->fds[0] = -1;
+}
+
 static void on_message(struct helper *h, struct ipc_msg *msg)
 {
     switch ((enum ipc_type)msg->type) {
@@ -102,6 +121,9 @@ static void on_message(struct helper *h, struct ipc_msg *msg)
     case IPC_STOP:
         h->loop.should_stop = true;
         break;
+    case IPC_KEYS:
+        on_keys(h, msg);
+        break;
     case IPC_LISTEN:
     case IPC_UNLISTEN:
     case IPC_RETIRE:
@@ -110,7 +132,6 @@ static void on_message(struct helper *h, struct ipc_msg *msg)
     case IPC_CONFIG:
     case IPC_HEIR:
     case IPC_ORPHAN:
-    case IPC_KEYS:
     case IPC_KEYS_ALLOW:
     case IPC_TICKETS:
         break;
@@ -135,6 +156,15 @@ static void on_channel(struct watch *watch, uint32_t events)
 
 /* ---- life ---- */
 
+static void on_tick(struct timer *t)
+{
+    struct helper *h = CONTAINER(t, struct helper, tick);
+
+    buf_pool_tick(&h->bufs);
+    keys_tick(h->keys.keys);
+    timer_set(&h->loop.timers, t, h->loop.now_us, TICK_US);
+}
+
 static int helper_init(struct helper *h, const struct helper_args *args)
 {
     h->segment = args->segment;
@@ -145,6 +175,12 @@ static int helper_init(struct helper *h, const struct helper_args *args)
         return -1;
     buf_pool_init(&h->bufs, 0, 0, 0);
     conn_pool_init(&h->conns, &h->loop, &h->bufs);
+    h->keys = (struct tls_keys){ keys_new(&h->loop, &h->keys_stats), keys_handshake, keys_key };
+    h->tls = tls_process_new(&h->conns, &h->keys);
+    servers_init(&h->servers, h->segment, &h->conns, h->tls, &h->names);
+    ejections_init(&h->ejections, &h->servers, &h->loop);
+    timer_init(&h->tick, on_tick);
+    timer_set(&h->loop.timers, &h->tick, h->loop.now_us, TICK_US);
     helper_names_init(h);
     return 0;
 }
@@ -152,7 +188,12 @@ static int helper_init(struct helper *h, const struct helper_args *args)
 static void helper_fini(struct helper *h)
 {
     helper_names_fini(h);
+    servers_fini(&h->servers);
+    ejections_fini(&h->ejections);
+    timer_clear(&h->loop.timers, &h->tick);
     conn_pool_fini(&h->conns);
+    tls_process_free(&h->tls);
+    keys_free(&h->keys.keys);
     buf_pool_fini(&h->bufs);
     loop_fini(&h->loop);
     conf_free(&h->conf);

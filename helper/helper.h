@@ -1,5 +1,5 @@
 /* `rpd: helper`: what its parts share. One loop, one thread; it carries no client's traffic and
- * holds no listening socket and no private key. */
+ * holds no listening socket. */
 #ifndef RPD_HELPER_HELPER_H
 #define RPD_HELPER_HELPER_H
 
@@ -7,15 +7,25 @@
 #include "common/core/ipc.h"
 #include "common/core/names.h"
 #include "common/core/stats.h"
+#include "helper/ejections.h"
 #include "helper/resolver.h"
+#include "helper/servers.h"
 #include "worker/io/buf.h"
 #include "worker/io/conn.h"
+#include "worker/io/keys.h"
 #include "worker/io/loop.h"
+#include "worker/io/tls.h"
 
 struct helper {
     struct loop loop;
     struct buf_pool bufs;
     struct conn_pool conns;
+    struct tls_keys keys;
+    struct stats_worker keys_stats; /* that nobody reads */
+    struct tls_process *tls;
+    struct servers servers;
+    struct ejections ejections;
+    struct timer tick;
     struct segment *segment;
     struct conf *conf; /* of the generation in force; NULL: none yet */
     int channel_fd, log_fd;

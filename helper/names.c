@@ -43,6 +43,13 @@ void helper_names_follow(struct helper *h, const struct conf *conf)
     resolver_follow(&h->resolver, conf);
 }
 
+/* What is checked follows. */
+static void change(struct helper *h, const struct names_user *user)
+{
+    for (size_t i = 0; user && i < user->backends.n; i++)
+        servers_change(&h->servers, &h->conf->backends[user->backends.v[i]]);
+}
+
 void helper_names_take(struct helper *h, const struct ipc_msg *msg)
 {
     struct names said;
@@ -53,8 +60,8 @@ void helper_names_take(struct helper *h, const struct ipc_msg *msg)
     LIST_EACH(it, &said.order) {
         const struct name_answer *a = CONTAINER(it, struct name_answer, link);
 
-        if (h->conf && names_users_of(&h->users, slice_str(a->name)))
-            (void)names_set(&h->names, slice_str(a->name), &a->addresses);
+        if (h->conf && names_set(&h->names, slice_str(a->name), &a->addresses))
+            change(h, names_users_of(&h->users, slice_str(a->name)));
     }
     names_fini(&said);
 }

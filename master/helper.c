@@ -41,6 +41,7 @@ static bool is_wanted(const struct master *m)
 
 static void child(const struct master *m, int channel)
 {
+    const int kept[] = { channel, segment_fd(m->segment) };
     const struct helper_args args = { .channel = channel, .segment = m->segment,
                                       .user = m->user, .group = m->group };
     int status;
@@ -48,7 +49,7 @@ static void child(const struct master *m, int channel)
     (void)setpgid(0, 0); /* Ctrl-C is the master's */
     proctitle_set(NAME);
     logs_child(&m->logs, "helper");
-    fd_close_from(3, &channel, 1);
+    fd_close_from(3, kept, 2);
     signals_reset();
     status = helper_main(&args);
     mem_check_leaks();
@@ -79,7 +80,7 @@ static int spawn(struct helper_process *h)
     fd_close(&pair[1]);
     h->pid = pid;
     h->phase = HELPER_STARTING;
-    h->sent = h->logs_sent = h->names_sent = 0;
+    h->sent = h->logs_sent = h->names_sent = h->keys.process = 0;
     h->is_killed = false;
     stat_set(&m->stats->helper_pid, (uint64_t)pid);
     return 0;
@@ -87,52 +88,116 @@ static int spawn(struct helper_process *h)
 
 /* ---- what it is told ---- */
 
-/* It knows no private key: servers that want a client's certificate are checked without. */
-static bool next_due(const struct helper_process *h, const struct master *m, struct ipc_msg *msg)
+/* Checks of servers that want to know who asks. */
+static bool needs_keys(const struct conf *conf)
 {
-    bool is_new = h->sent < m->generation.number;
+    for (size_t i = 0; i < conf->nbackends; i++)
+        if (conf->backends[i].tls && conf->backends[i].tls_certificate
+            && conf->backends[i].check.how != CONF_CHECK_OFF)
+            return true;
+    return false;
+}
 
-    if (!is_new && naming_message(m, h->names_sent, msg))
-        return true;
-    if (!is_new && h->logs_sent == m->logs_number)
-        return false;
-    msg->type = is_new ? IPC_GENERATION : IPC_LOGS;
-    msg->number = m->generation.number;
-    logs_message(&m->logs, m->generation.bundle, msg);
-    return true;
+enum due { DUE_NOTHING, DUE_KEYS, DUE_GENERATION, DUE_NAMES, DUE_LOGS };
+
+static void generation_message(const struct master *m, struct ipc_msg *msg)
+{
+    const struct generation *g = &m->generation;
+    int keyring = needs_keys(g->conf) ? generation_keyring_of_workers(g) : -1;
+
+    msg->type = IPC_GENERATION;
+    msg->number = g->number;
+    logs_message(&m->logs, g->bundle, msg);
+    if (keyring < 0)
+        return;
+    msg->flags |= IPC_HAS_KEYRING;
+    msg->fds[msg->nfds++] = keyring;
+}
+
+/* The next message that it should get. */
+static enum due next_due(struct helper_process *h, struct ipc_msg *msg)
+{
+    struct master *m = master_of(h);
+    const struct generation *g = &m->generation;
+
+    switch (keys_prepare(m, &h->keys, g, needs_keys(g->conf), msg)) {
+    case KEYS_CHANNEL:
+        return DUE_KEYS;
+    case KEYS_LATER:
+        return DUE_NOTHING;
+    case KEYS_NOTHING:
+        break;
+    }
+    if (h->sent < g->number) {
+        generation_message(m, msg);
+        return DUE_GENERATION;
+    }
+    if (naming_message(m, h->names_sent, msg))
+        return DUE_NAMES;
+    if (h->logs_sent == m->logs_number)
+        return DUE_NOTHING;
+    msg->type = IPC_LOGS;
+    logs_message(&m->logs, g->bundle, msg);
+    return DUE_LOGS;
+}
+
+static void sent(struct helper_process *h, enum due due, const struct ipc_msg *msg)
+{
+    struct master *m = master_of(h);
+
+    switch (due) {
+    case DUE_KEYS:
+        keys_sent(m, &h->keys, &m->generation);
+        break;
+    case DUE_NAMES:
+        h->names_sent = msg->number;
+        break;
+    case DUE_GENERATION:
+        h->sent = msg->number;
+        h->logs_sent = m->logs_number;
+        break;
+    case DUE_LOGS:
+        h->logs_sent = m->logs_number;
+        break;
+    case DUE_NOTHING:
+        break;
+    }
 }
 
 /* 0, or -1 with errno. */
-static int send_due(struct helper_process *h, const struct master *m, struct ipc_msg *msg)
+static int send_due(struct helper_process *h, enum due due, struct ipc_msg *msg)
 {
     int r = ipc_send(h->channel.fd, msg);
 
-    if (msg->type == IPC_NAMES) {
+    if (due == DUE_KEYS || due == DUE_NAMES)
         fd_close(&msg->fds[0]); /* it was made for this message */
-        if (r == 0)
-            h->names_sent = msg->number;
-    } else if (r == 0) {
-        h->sent = msg->number;
-        h->logs_sent = m->logs_number;
-    }
+    if (r == 0)
+        sent(h, due, msg);
     return r;
 }
 
-static void tell(struct helper_process *h)
+static bool can_be_told(const struct helper_process *h)
 {
-    struct master *m = master_of(h);
-    struct ipc_msg msg;
+    return h->channel.fd >= 0 && h->phase != HELPER_LEAVING;
+}
 
-    while (h->channel.fd >= 0 && h->phase != HELPER_LEAVING) {
+void helper_sync(struct master *m)
+{
+    struct helper_process *h = &m->helper;
+    struct ipc_msg msg;
+    enum due due;
+
+    while (can_be_told(h)) {
         memset(&msg, 0, offsetof(struct ipc_msg, fds));
-        if (!next_due(h, m, &msg)) {
+        due = next_due(h, &msg);
+        if (due == DUE_NOTHING) {
             event_want(&m->events, &h->channel, EPOLLIN);
             return;
         }
-        if (send_due(h, m, &msg) != 0)
+        if (send_due(h, due, &msg) != 0)
             break;
     }
-    if (h->channel.fd < 0 || h->phase == HELPER_LEAVING || errno == EPIPE || errno == ECONNRESET)
+    if (!can_be_told(h) || errno == EPIPE || errno == ECONNRESET)
         return; /* dead: SIGCHLD is on its way */
     event_want(&m->events, &h->channel, errno == EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
     if (errno != EAGAIN) {
@@ -143,13 +208,13 @@ static void tell(struct helper_process *h)
 
 static void on_retry(struct deadline *d)
 {
-    tell(CONTAINER(d, struct helper_process, retry));
+    helper_sync(master_of(CONTAINER(d, struct helper_process, retry)));
 }
 
 static void start(struct helper_process *h)
 {
     if (spawn(h) == 0) {
-        tell(h);
+        helper_sync(master_of(h));
         return;
     }
     log_error(NAME " cannot be started");
@@ -207,7 +272,7 @@ static void on_channel(struct event *e, uint32_t mask)
     struct helper_process *h = CONTAINER(e, struct helper_process, channel);
 
     if (mask & EPOLLOUT)
-        tell(h);
+        helper_sync(master_of(h));
     if (mask & (EPOLLIN | EPOLLHUP | EPOLLERR))
         receive(h);
 }
@@ -303,7 +368,7 @@ void helper_settle(struct master *m)
     case HELPER_STARTING:
     case HELPER_SERVING:
         if (wanted)
-            tell(h);
+            helper_sync(m);
         else
             stop(h);
         break;
@@ -327,7 +392,7 @@ void helper_init(struct master *m)
 {
     struct helper_process *h = &m->helper;
 
-    *h = (struct helper_process){ .phase = HELPER_NONE };
+    *h = (struct helper_process){ .phase = HELPER_NONE, .keys = { .name = NAME } };
     event_init(&h->channel);
     deadline_init(&h->retry, on_retry);
     deadline_init(&h->start, on_start);

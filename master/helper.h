@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include "master/backoff.h"
 #include "master/events.h"
+#include "master/keys.h"
 
 struct master;
 
@@ -32,6 +33,7 @@ struct helper_process {
     uint64_t sent;         /* generation */
     uint64_t logs_sent;    /* m->logs_number */
     uint64_t names_sent;   /* m->names.serial */
+    struct keys_user keys;
     bool is_killed;        /* by us */
     struct backoff backoff;
     struct event channel;
@@ -44,6 +46,8 @@ void helper_init(struct master *m);
 /* Starts the process when the generation in force has a backend, tells it what is new, stops it
  * when there is none. Nobody waits for it: rpd serves without. */
 void helper_settle(struct master *m);
+/* Sends what it has not got yet, as far as its channel takes it now. */
+void helper_sync(struct master *m);
 /* SIGCHLD: true when the process was this one. */
 bool helper_exited(struct master *m, pid_t pid, int status);
 /* The last worker is gone: it ends. Whether it has. */

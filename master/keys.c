@@ -57,11 +57,12 @@ static bool is_wanted(const struct master *m)
     return false;
 }
 
-static void sync_workers(struct master *m)
+static void sync_users(struct master *m)
 {
     for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
         if (worker_is_alive(&m->workers[i]))
             worker_sync(&m->workers[i]);
+    helper_sync(m);
 }
 
 /* A start or a reload may have waited for it. */
@@ -145,14 +146,14 @@ static void on_start(struct deadline *d)
     struct keys_process *k = CONTAINER(d, struct keys_process, start);
 
     start(k);
-    sync_workers(master_of(k));
+    sync_users(master_of(k));
 }
 
 /* ---- what it is told ---- */
 
 static void on_retry(struct deadline *d)
 {
-    sync_workers(master_of(CONTAINER(d, struct keys_process, retry)));
+    sync_users(master_of(CONTAINER(d, struct keys_process, retry)));
 }
 
 /* false: not now. One that has died is told all that matters when it is there again. */
@@ -172,16 +173,17 @@ static bool tell(struct keys_process *k, const struct ipc_msg *msg)
 }
 
 /* Both ends of a new channel; the process's is handed over. */
-static enum keys_due make_channel(struct worker *w, int keyring, struct ipc_msg *msg)
+static enum keys_due make_channel(struct master *m, const struct keys_user *u, int keyring,
+                                  struct ipc_msg *msg)
 {
-    struct keys_process *k = &w->master->keys;
+    struct keys_process *k = &m->keys;
     struct ipc_msg other = { .type = IPC_KEYS, .number = k->channels + 1, .nfds = 1 };
     int pair[2];
     bool is_told;
 
     if (ipc_pair(pair) != 0) {
-        log_error("a channel of %s to " NAME, w->name);
-        deadline_set(&w->master->events, &k->retry, RETRY_MS);
+        log_error("a channel of %s to " NAME, u->name);
+        deadline_set(&m->events, &k->retry, RETRY_MS);
         return KEYS_LATER;
     }
     other.fds[0] = pair[1];
@@ -199,41 +201,40 @@ static enum keys_due make_channel(struct worker *w, int keyring, struct ipc_msg 
     return KEYS_CHANNEL;
 }
 
-/* Whose the generation's keys are is known before the worker has the generation. */
-static enum keys_due allow(struct worker *w, const struct generation *g, int keyring)
+/* Whose the generation's keys are is known before the user has the generation. */
+static enum keys_due allow(struct master *m, struct keys_user *u, uint64_t generation,
+                           int keyring)
 {
-    struct keys_process *k = &w->master->keys;
-    struct ipc_msg msg = { .type = IPC_KEYS_ALLOW, .number = w->keys_channel };
+    struct keys_process *k = &m->keys;
+    struct ipc_msg msg = { .type = IPC_KEYS_ALLOW, .number = u->channel };
 
     if (keyring >= 0)
         msg.fds[msg.nfds++] = keyring;
     if (!tell(k, &msg))
         return KEYS_LATER;
     k->asked++;
-    w->keys_generation = g->number;
+    u->generation = generation;
     return KEYS_NOTHING;
 }
 
-enum keys_due keys_prepare(struct worker *w, struct ipc_msg *msg)
+enum keys_due keys_prepare(struct master *m, struct keys_user *u, const struct generation *g,
+                           bool is_using, struct ipc_msg *msg)
 {
-    const struct keys_process *k = &w->master->keys;
-    const struct generation *g = apply_generation(w->master, w->index);
-    int keyring = keyring_of(g);
+    const struct keys_process *k = &m->keys;
+    int keyring = is_using ? keyring_of(g) : -1;
 
     if (!can_be_told(k))
         return KEYS_NOTHING;
-    if (w->keys_process != k->serial)
-        return keyring >= 0 ? make_channel(w, keyring, msg) : KEYS_NOTHING;
-    return w->keys_generation != g->number ? allow(w, g, keyring) : KEYS_NOTHING;
+    if (u->process != k->serial)
+        return keyring >= 0 ? make_channel(m, u, keyring, msg) : KEYS_NOTHING;
+    return u->generation != g->number ? allow(m, u, g->number, keyring) : KEYS_NOTHING;
 }
 
-void keys_sent(struct worker *w)
+void keys_sent(struct master *m, struct keys_user *u, const struct generation *g)
 {
-    const struct keys_process *k = &w->master->keys;
-
-    w->keys_process = k->serial;
-    w->keys_channel = k->channels;
-    w->keys_generation = apply_generation(w->master, w->index)->number;
+    u->process = m->keys.serial;
+    u->channel = m->keys.channels;
+    u->generation = g->number;
 }
 
 void keys_sync_logs(struct master *m)
@@ -267,14 +268,20 @@ static void failed(struct keys_process *k, struct slice why)
         reload_warn(m, text);
 }
 
-/* No thread serves it, or it lacks keys: its worker gets another. */
+static void forget_channel(const struct keys_process *k, struct keys_user *u, uint64_t number)
+{
+    if (u->process == k->serial && u->channel == number)
+        u->process = 0;
+}
+
+/* No thread serves it, or it lacks keys: its user gets another. */
 static void channel_failed(struct keys_process *k, uint64_t number)
 {
     struct master *m = master_of(k);
 
     for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
-        if (m->workers[i].keys_process == k->serial && m->workers[i].keys_channel == number)
-            m->workers[i].keys_process = 0;
+        forget_channel(k, &m->workers[i].keys, number);
+    forget_channel(k, &m->helper.keys, number);
     deadline_set(&m->events, &k->retry, CHANNEL_MS);
 }
 
@@ -323,7 +330,7 @@ static void on_channel(struct event *e, uint32_t mask)
 
     if (mask & EPOLLOUT) {
         event_want(&m->events, e, EPOLLIN);
-        sync_workers(m);
+        sync_users(m);
         keys_sync_logs(m);
     }
     if (!(mask & (EPOLLIN | EPOLLHUP | EPOLLERR)) || k->channel.fd < 0)
@@ -370,7 +377,7 @@ static void start_again(struct keys_process *k)
 
     if (wait_ms == 0) {
         start(k);
-        sync_workers(master_of(k));
+        sync_users(master_of(k));
         return;
     }
     log_warnx(NAME " is started again in %u ms", wait_ms);

@@ -1,4 +1,4 @@
-/* `rpd: keys`, the master's side: its process, and which worker may use which keys. */
+/* `rpd: keys`, the master's side: its process, and who may use which keys. */
 #ifndef RPD_MASTER_KEYS_H
 #define RPD_MASTER_KEYS_H
 
@@ -9,8 +9,8 @@
 #include "master/backoff.h"
 #include "master/events.h"
 
+struct generation;
 struct master;
-struct worker;
 
 /*
  *        settle             ready
@@ -44,20 +44,30 @@ struct keys_process {
     struct deadline kill;    /* LEAVING: when patience ends */
 };
 
+/* Who may ask it: a worker, or the helper. */
+struct keys_user {
+    const char *name;
+    uint64_t process;    /* that it has a channel to, by its serial number; 0: none */
+    uint64_t channel;    /* that channel's number */
+    uint64_t generation; /* whose keys it may use by it */
+};
+
 enum keys_due {
-    KEYS_NOTHING, /* the worker lacks nothing, or there is no process */
-    KEYS_CHANNEL, /* the worker lacks a channel, which is in the message now */
-    KEYS_LATER,   /* the process does not take more now: workers are synced when it does */
+    KEYS_NOTHING, /* the user lacks nothing, or there is no process */
+    KEYS_CHANNEL, /* the user lacks a channel, which is in the message now */
+    KEYS_LATER,   /* the process does not take more now: users are synced when it does */
 };
 
 void keys_init(struct master *m);
 /* Starts the process when some generation in force wants it, stops it a while after none does. */
 void keys_settle(struct master *m);
-/* Before a worker gets its generation: sees to it that the process knows which keys the worker may
- * use then, and fills an IPC_KEYS (fds[0] is the caller's to close) if it has no channel. */
-enum keys_due keys_prepare(struct worker *w, struct ipc_msg *msg);
+/* Before a user gets generation `g`: sees to it that the process knows which keys it may use then
+ * (`is_using`: those of the generation, else none), and fills an IPC_KEYS (fds[0] is the caller's
+ * to close) if it has no channel. */
+enum keys_due keys_prepare(struct master *m, struct keys_user *u, const struct generation *g,
+                           bool is_using, struct ipc_msg *msg);
 /* That message was sent. */
-void keys_sent(struct worker *w);
+void keys_sent(struct master *m, struct keys_user *u, const struct generation *g);
 /* Whether the process, if one is wanted, has loaded all that it was told to. */
 bool keys_is_settled(const struct master *m);
 /* The log's file may be another. */

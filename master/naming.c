@@ -129,7 +129,7 @@ void naming_take(struct master *m, const struct ipc_msg *msg)
     for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
         if (worker_is_alive(&m->workers[i]))
             worker_sync(&m->workers[i]);
-    helper_settle(m);
+    helper_sync(m);
 }
 
 bool naming_message(const struct master *m, uint64_t serial, struct ipc_msg *msg)

@@ -27,10 +27,10 @@ static const struct conf_server *server_of(const struct conf_backend *b, const c
     return NULL;
 }
 
-static void set_state(struct stats_server_shared *shared, uint64_t state, uint64_t why)
+static void set_state(struct stats_server_shared *shared, uint64_t state, enum server_why why)
 {
-    stat_set(&shared->since, clock_wall_us());
     stat_set(&shared->why, why);
+    stat_set(&shared->since, clock_wall_us());
     stat_set(&shared->state, state);
 }
 
@@ -41,10 +41,8 @@ static void set_resolved(struct stats_server_shared *shared, const struct conf_s
 
     if (is_resolved == was_resolved)
         return;
-    if (is_resolved)
-        set_state(shared, SERVER_UNCHECKED, SERVER_WHY_NAME);
-    else
-        set_state(shared, SERVER_DOWN, SERVER_WHY_NO_NAME);
+    set_state(shared, is_resolved ? SERVER_UNCHECKED : SERVER_DOWN,
+              is_resolved ? SERVER_WHY_NAME : SERVER_WHY_NO_NAME);
     stat_set(&shared->last_error, is_resolved ? SERVER_ERROR_NONE : SERVER_ERROR_UNRESOLVED);
     stat_set(&shared->last_error_at, is_resolved ? 0 : clock_wall_us());
 }

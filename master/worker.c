@@ -37,6 +37,7 @@ void worker_init(struct worker *w, struct master *m, unsigned index)
 {
     *w = (struct worker){ .master = m, .index = index, .slot = SLOT_NONE, .phase = PHASE_NONE };
     (void)snprintf(w->name, sizeof w->name, "worker %u", index);
+    w->keys.name = w->name;
     event_init(&w->channel);
     deadline_init(&w->retry, on_retry);
     deadline_init(&w->start, supervise_start_due);
@@ -114,7 +115,7 @@ int worker_spawn(struct worker *w)
     fd_close(&pair[1]);
     w->pid = pid;
     w->phase = PHASE_STARTING;
-    w->sent = w->acknowledged = w->keys_process = w->names_sent = 0;
+    w->sent = w->acknowledged = w->keys.process = w->names_sent = 0;
     w->is_retire_due = w->is_stop_due = w->is_killed = w->has_refused = false;
     listen_worker(&m->listen, w->index, LISTEN_STARTING);
     give_heir_socket(w);
@@ -170,7 +171,7 @@ static enum due next_of_service(const struct worker *w, struct ipc_msg *msg)
 /* The next message the worker should get. */
 static enum due next_due(struct worker *w, struct ipc_msg *msg)
 {
-    const struct master *m = w->master;
+    struct master *m = w->master;
 
     if (w->is_stop_due) {
         msg->type = IPC_STOP;
@@ -182,7 +183,7 @@ static enum due next_due(struct worker *w, struct ipc_msg *msg)
         msg->number = m->generation.conf->global.shutdown_timeout_ms;
         return DUE_RETIRE;
     }
-    switch (keys_prepare(w, msg)) {
+    switch (keys_prepare(m, &w->keys, apply_generation(m, w->index), true, msg)) {
     case KEYS_CHANNEL:
         return DUE_KEYS;
     case KEYS_LATER:
@@ -206,7 +207,7 @@ static void sent(struct worker *w, enum due due, const struct ipc_msg *msg)
         listen_worker_gone(&m->listen, w->index);
         break;
     case DUE_KEYS:
-        keys_sent(w);
+        keys_sent(m, &w->keys, apply_generation(m, w->index));
         break;
     case DUE_LISTEN:
     case DUE_UNLISTEN:

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include "master/backoff.h"
 #include "master/events.h"
+#include "master/keys.h"
 
 struct master;
 
@@ -38,9 +39,7 @@ struct worker {
     uint64_t sent, acknowledged; /* generations */
     uint64_t logs_sent;          /* m->logs_number */
     uint64_t names_sent;         /* m->names.serial */
-    uint64_t keys_process;       /* that it has a channel to, by its serial number; 0: none */
-    uint64_t keys_channel;       /* that channel's number */
-    uint64_t keys_generation;    /* whose keys it may use by it */
+    struct keys_user keys;
     bool is_retire_due, is_stop_due; /* still to be sent */
     bool is_killed;        /* by us */
     bool has_refused;      /* a generation */

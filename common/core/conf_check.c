@@ -316,6 +316,28 @@ static void check_listener(struct checker *k, const struct conf_section *s)
 
 /* ---- backends ---- */
 
+/* What says how servers are checked, where they are not. */
+static void check_checks(struct checker *k, const struct conf_section *s)
+{
+    static const struct {
+        const char *key;
+        size_t offset;
+    } idle[] = {
+        { "check_interval", offsetof(struct conf_backend, check_interval_ms) },
+        { "check_timeout", offsetof(struct conf_backend, check_timeout_ms) },
+        { "rise", offsetof(struct conf_backend, rise) },
+        { "fall", offsetof(struct conf_backend, fall) },
+    };
+    const struct conf_backend *backend = s->target;
+
+    for (size_t i = 0; i < sizeof idle / sizeof *idle && backend->check.how == CONF_CHECK_OFF; i++)
+        if (s->set & conf_bit(CONF_KIND_backend, idle[i].offset))
+            conf_section_warning(k->b, s, idle[i].key, "means nothing, for `check` is off");
+    if (slice_eq(backend->check.method, SLICE("HEAD")) && backend->check.body.n > 0)
+        conf_section_warning(k->b, s, "check", "an answer to HEAD has no body: every check will "
+                             "fail");
+}
+
 static void check_servers(struct checker *k, const struct conf_section *s)
 {
     struct conf_backend *backend = s->target;
@@ -349,6 +371,7 @@ static void check_backend(struct checker *k, const struct conf_section *s)
     check_servers(k, s);
     if (!k->is_used[s->index])
         conf_section_warning(k->b, s, NULL, "nothing uses it");
+    check_checks(k, s);
 }
 
 /* ---- the whole ---- */

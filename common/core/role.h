@@ -36,8 +36,9 @@ struct helper_args {
     const char *user, *group;
 };
 
-/* `rpd: helper`, called as worker_main. Gets IPC_GENERATION, without a keyring, and IPC_LOGS; says
- * IPC_READY or IPC_FAILED to the first; runs until IPC_STOP or the channel's end. */
+/* `rpd: helper`, called as worker_main. Gets IPC_GENERATION and IPC_LOGS, and IPC_KEYS where it has
+ * to show certificates; says IPC_READY or IPC_FAILED to the first; runs until IPC_STOP or the
+ * channel's end. */
 int helper_main(const struct helper_args *args);
 
 /* The child becomes that user (NULL: stays what it is), with that group or, where it is NULL, the

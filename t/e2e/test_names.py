@@ -333,6 +333,24 @@ def test_operator_reaches_servers_of_a_name(rpd, names, hosts):
     assert done.returncode != 0 and "did you mean" in done.stderr + done.stdout
 
 
+def test_checks_follow_the_servers(rpd, names, hosts):
+    hosts("127.0.0.1", "127.0.0.2")
+    names.set(NAME, "127.0.0.1")
+    d = rpd(by_name(hosts, backend="check = tcp\ncheck_interval = 100ms"), globals_=names.globals_)
+
+    def states():
+        return {name: s["state"] for name, s in servers(d).items()}
+    wait_until(lambda: states() == {f"{NAME}:{hosts.port}": "up"})
+    names.set(NAME, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+    one, two, three = map(hosts.text, ("127.0.0.1", "127.0.0.2", "127.0.0.3"))
+    wait_until(lambda: states() == {one: "up", two: "up", three: "down"})
+    wait_reached(d, hosts, "127.0.0.1", "127.0.0.2")
+    names.set(NAME, "127.0.0.3")
+    wait_until(lambda: states() == {f"{NAME}:{hosts.port}": "down"})
+    hosts("127.0.0.3")
+    wait_until(lambda: states() == {f"{NAME}:{hosts.port}": "up"})
+
+
 def test_name_in_two_backends_is_asked_once(rpd, names, hosts):
     two = hosts("127.0.0.1", "127.0.0.2")
     names.set(NAME, "127.0.0.1", ttl=300)

@@ -41,7 +41,7 @@ LIBRARIES = {
     "ares.h": ["common/net"],
     "ini.h": ["common/core"],
     "pcre2.h": ["common/core"],
-    "llhttp.h": ["worker/http"],
+    "llhttp.h": ["worker/http", "helper"],
     "openssl/": ["common/tls", "worker/io", "helper", "t"],
     "check.h": ["t"],
     "sanitizer/asan_interface.h": ["common/base", "worker/io"],

@@ -6,6 +6,28 @@
 
 #define APP "[backend app]\nserver = 127.0.0.1:1\n" /* lines 1 and 2 */
 
+START_TEST(test_settings_of_checks_without_one_are_a_warning)
+{
+    struct conf_fixture x;
+
+    fixture_begin(&x);
+    fixture_good(&x, "[listener h]\nbind = 127.0.0.1:1\ndefault_backend = b\n"
+                 "[defaults backend]\nfall = 4\n"
+                 "[backend b]\nserver = 127.0.0.1:2\nrise = 3\ncheck_interval = 1s\n");
+    FIXTURE_EXPECT(&x, "f.ini:8: warning: [backend b] rise: means nothing, for `check` is off");
+    FIXTURE_EXPECT(&x, "f.ini:9: warning: [backend b] check_interval: means nothing, for "
+                   "`check` is off");
+    ck_assert_uint_eq(x.report.warnings, 2);
+    fixture_good(&x, "[listener h]\nbind = 127.0.0.1:1\ndefault_backend = b\n"
+                 "[backend b]\nserver = 127.0.0.1:2\nrise = 3\n"
+                 "check = http HEAD / body=x\n");
+    FIXTURE_EXPECT(&x, "f.ini:7: warning: [backend b] check: an answer to HEAD has no body: every "
+                   "check will fail");
+    ck_assert_uint_eq(x.report.warnings, 1);
+    fixture_end(&x);
+}
+END_TEST
+
 START_TEST(test_references)
 {
     struct conf_fixture x;
@@ -333,7 +355,8 @@ START_TEST(test_thousands)
 }
 END_TEST
 
-UNIT_MAIN("conf_check", test_references, test_binds_twice, test_one_answer,
+UNIT_MAIN("conf_check", test_settings_of_checks_without_one_are_a_warning,
+          test_references, test_binds_twice, test_one_answer,
           test_routes_that_never_match, test_routes_that_match_something, test_tcp_routes,
           test_listeners_without_routes, test_unused_backend_is_a_warning, test_servers_twice,
           test_all_mistakes_in_one_run, test_names_resolve, test_strict_names, test_machine,

@@ -79,7 +79,11 @@ bool tls_back_is_same(const struct tls_back *a, const struct tls_back *b);
 struct tls_back *tls_back_ref(struct tls_back *b);
 void tls_back_unref(struct tls_back **b);
 
-/* ---- a server's: the session that the next handshake may resume ---- */
+/* ---- a server's: its name, and the session that the next handshake may resume ---- */
+
+/* The host of an address as it was configured, as certificates have it: lower case, no root's dot;
+ * of a Unix socket, "". The caller's to free. */
+char *tls_host_of(const char *text);
 
 struct tls_resumption;
 

@@ -11,33 +11,9 @@
 
 /* ---- names ---- */
 
-/* The host of an address as it was configured, as certificates have it: lower case, no root's dot.
- * Of a Unix socket, "". */
-static char *host_of(const char *text)
-{
-    struct addr addr;
-    struct slice name = SLICE_NONE;
-    char buf[ADDR_TEXT_MAX], *host;
-    struct ip ip;
-
-    if (addr_parse(slice_str(text), &addr, &name) == ADDR_NAME) {
-        if (name.n > 0 && name.p[name.n - 1] == '.')
-            name.n--;
-        host = xstrndup(name.p, name.n);
-        for (char *p = host; *p; p++)
-            *p = ascii_lower(*p);
-        return host;
-    }
-    if (addr.sa.sa_family == AF_UNIX)
-        return xstrdup("");
-    ip = ip_of(&addr.sa);
-    ip_format(&ip, buf);
-    return xstrdup(buf);
-}
-
 bool server_name_it(struct server *s, const char *tls_name)
 {
-    char *name = *tls_name ? xstrdup(tls_name) : host_of(s->text);
+    char *name = *tls_name ? xstrdup(tls_name) : tls_host_of(s->text);
     bool is_same = s->tls_name && strcmp(s->tls_name, name) == 0;
 
     free(s->tls_name);
