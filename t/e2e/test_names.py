@@ -271,6 +271,42 @@ def test_shrinking_under_load_fails_nobody(rpd, names, hosts):
     assert set(statuses) == {200} and len(statuses) > 100
 
 
+def test_request_at_a_server_that_goes_is_finished_there(rpd, names, origin):
+    gate = threading.Event()
+
+    def slow(conn):
+        conn.request()
+        gate.wait(30)
+        conn.reply("late")
+    old = origin(slow, host="127.0.0.2")
+    new = origin(host="127.0.0.1", port=old.port, name="127.0.0.1")
+    names.set(NAME, "127.0.0.2")
+    d = rpd(plain(backend=f"server = {NAME}:{old.port}"), globals_=names.globals_)
+    got = []
+    asking = threading.Thread(target=lambda: got.append(d.ask()))
+    asking.start()
+    wait_until(lambda: len(old.requests) == 1)
+    names.set(NAME, "127.0.0.1")
+    wait_until(lambda: servers(d)[f"{NAME}:{old.port}"]["address"] == new.addr)
+    wait_until(lambda: origin_of(d.ask()) == "127.0.0.1")
+    gate.set()
+    asking.join()
+    assert (got[0].status, got[0].body) == (200, b"late")
+
+
+def test_reload_to_another_name_server(rpd, names, hosts):
+    two = hosts("127.0.0.1", "127.0.0.2")
+    names.set(NAME, "127.0.0.1", ttl=300)
+    d = rpd(by_name(hosts), globals_=names.globals_)
+    other = NameServer()
+    other.set(NAME, *two)
+    d.globals_ = other.globals_
+    d.reload(by_name(hosts))
+    wait_servers(d, *map(hosts.text, two))
+    wait_reached(d, hosts, *two)
+    other.close()
+
+
 def test_reload_keeps_answers(rpd, names, hosts):
     two = hosts("127.0.0.1", "127.0.0.2")
     names.set(NAME, *two)
