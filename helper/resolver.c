@@ -25,6 +25,7 @@ struct asked {
     bool was_cut;
     uint32_t backoff_s;  /* after the last failure; 0: there was none */
     const char *problem; /* that the log was told of; NULL: none */
+    enum lookup_outcome outcome; /* the same */
 };
 
 /* ---- time ---- */
@@ -69,6 +70,11 @@ static uint32_t backed_off(struct asked *a)
 
 /* ---- answers ---- */
 
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 /* Once for each change of how it goes. */
 static void tell(struct asked *a, const struct lookup *k)
 {
@@ -80,9 +86,10 @@ static void tell(struct asked *a, const struct lookup *k)
         log_warnx("%s: has more than %d addresses: the others are left out", a->name,
                   CONF_ADDRESSES_MAX);
     a->was_cut = k->is_cut;
-    if (problem == a->problem || (problem && a->problem && strcmp(problem, a->problem) == 0))
+    if (k->outcome == a->outcome && is_same_text(problem, a->problem))
         return;
     a->problem = problem;
+    a->outcome = k->outcome;
     if (!problem)
         log_notice("%s: resolves now", a->name);
     else if (k->outcome == LOOKUP_FOUND)

@@ -5,11 +5,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/core/ipc.h"
 #include "master/helper.h"
 #include "master/master.h"
 #include "master/objects.h"
+
+#define REFUSED_LOG_US 60000000ull
 
 /* One backend that has servers by the name. */
 struct affected {
@@ -58,6 +61,18 @@ static void tell(const struct answer *a, const struct affected *b, const struct 
         log_notice("backend %s: servers of %s have changed", b->backend->name, a->said->name);
 }
 
+/* The helper says it again and again. */
+static void tell_refused(struct master *m, const char *name, const struct report *report)
+{
+    uint64_t now = clock_mono_us();
+
+    if (m->names_refused_us != 0 && now - m->names_refused_us < REFUSED_LOG_US)
+        return;
+    m->names_refused_us = now;
+    log_errorx("the new addresses of %s cannot be used, those of before stay:", name);
+    logs_report(report);
+}
+
 /* false: there was no room for one of them. */
 static bool make_servers(struct answer *a)
 {
@@ -76,7 +91,7 @@ static bool make_servers(struct answer *a)
             tell(a, b, &count);
     }
     if (!is_good)
-        logs_report(&report);
+        tell_refused(a->master, a->said->name, &report);
     report_fini(&report);
     return is_good;
 }

@@ -19,6 +19,7 @@
 #define EDNS_SIZE 1232  /* bytes of an answer that no path takes apart */
 #define HOSTS_TTL_S 5   /* of what is in /etc/hosts */
 #define EVENTS 16
+#define QUESTIONS_AT_ONCE 32 /* of one lookup */
 
 struct lookups {
     ares_channel channel; /* to the name servers */
@@ -27,13 +28,14 @@ struct lookups {
     bool is_closing;
 };
 
-/* Addresses of one family of one host, or the SRV records of a name. */
+/* Addresses of one family of one host; or the SRV records of a name, or a target of theirs, whose
+ * addresses are questions of their own. */
 struct lookup_question {
     struct lookup *owner;
     char *host;        /* asked */
     const char *label; /* conf_address.host of what it gives */
     in_port_t port;    /* network order */
-    int family;        /* AF_UNSPEC: SRV */
+    int family;        /* AF_UNSPEC: none */
     bool is_of_hosts;
     uint32_t weight, priority;
 };
@@ -197,9 +199,14 @@ static void finish(struct lookup *k)
     k->done(k);
 }
 
+static void ask_targets(struct lookup *k);
+
+/* A question is answered, or given up. */
 static void settle(struct lookup *k)
 {
     assert(k->pending > 0);
+    if (!k->is_asking)
+        ask_targets(k);
     if (--k->pending == 0)
         finish(k);
 }
@@ -349,20 +356,34 @@ static void take_record(struct lookup *k, const ns_msg *msg, const ns_rr *record
 {
     const unsigned char *data = ns_rr_rdata(*record);
     char target[NS_MAXDNAME];
-    struct lookup_question like = { .family = AF_UNSPEC };
+    struct lookup_question *q;
 
     if (ns_rr_rdlen(*record) < 7
         || ns_name_uncompress(ns_msg_base(*msg), ns_msg_end(*msg), data + 6, target,
                               sizeof target) < 0)
         return;
-    like.priority = ns_get16(data);
-    like.weight = ns_get16(data + 2);
-    like.port = htons((uint16_t)ns_get16(data + 4));
-    if (like.weight == 0)
-        like.weight = 1;
     /* "." says that the service is not there. */
-    if (*target && strcmp(target, ".") != 0 && like.port != 0)
-        ask_both(k, slice_str(target), &like);
+    if (!*target || strcmp(target, ".") == 0 || ns_get16(data + 4) == 0)
+        return;
+    q = question_new(k, slice_str(target));
+    q->priority = ns_get16(data);
+    q->weight = ns_get16(data + 2);
+    q->port = htons((uint16_t)ns_get16(data + 4));
+    if (q->weight == 0)
+        q->weight = 1;
+    k->targets++;
+}
+
+/* Some at a time. Those in /etc/hosts are answered within this. */
+static void ask_targets(struct lookup *k)
+{
+    k->is_asking = true;
+    while (k->targets_asked < k->targets && k->pending <= QUESTIONS_AT_ONCE) {
+        const struct lookup_question *q = k->questions.v[++k->targets_asked];
+
+        ask_both(k, slice_str(q->host), q);
+    }
+    k->is_asking = false;
 }
 
 static int take_records(struct lookup *k, const unsigned char *bytes, int n)
@@ -384,7 +405,7 @@ static int take_records(struct lookup *k, const unsigned char *bytes, int n)
         else
             take_record(k, &msg, &record);
     }
-    return k->questions.n > 1 ? ARES_SUCCESS : ARES_ENODATA;
+    return k->targets > 0 ? ARES_SUCCESS : ARES_ENODATA;
 }
 
 static void on_records(void *arg, int status, int timeouts, unsigned char *bytes, int n)

@@ -53,6 +53,8 @@ struct lookup {
     char *text;
     unsigned pending;
     bool is_srv;
+    bool is_asking;
+    size_t targets, targets_asked; /* of SRV records: questions 1 on */
     VEC(struct lookup_question *) questions;
     VEC(struct conf_address) all;
     size_t fresh; /* of them: not those of before */

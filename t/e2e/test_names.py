@@ -239,6 +239,34 @@ def test_srv_gives_ports_weights_and_backups(rpd, names, origin):
     wait_until(lambda: origin_of(d.ask()) == "c")
 
 
+def test_srv_answers_that_fail_keep_the_last(rpd, names, hosts):
+    """Those of the records, and those of their targets."""
+    two = hosts("127.0.0.1", "127.0.0.2")
+    names.set("a.test", "127.0.0.1")
+    names.set("b.test", "127.0.0.2")
+    service = "_http._tcp.web.test"
+    records = [(1, 1, hosts.port, "a.test"), (1, 1, hosts.port, "b.test")]
+    names.set(service, srv=records)
+    d = rpd(plain(backend=f"server = srv:{service}"), globals_=names.globals_)
+    names.fail("b.test", "servfail")
+    d.wait_log("was not answered in all")
+    assert set(servers(d)) == {hosts.text(a) for a in two}
+    names.fail(service, "servfail")
+    d.wait_log(f"{service}: does not resolve: .*: the last answer stays", 30)
+    assert set(servers(d)) == {hosts.text(a) for a in two}
+    wait_reached(d, hosts, *two)
+
+
+def test_srv_with_many_targets(rpd, names, hosts):
+    many = [f"t{i}.test" for i in range(300)]
+    for i, target in enumerate(many):
+        names.set(target, f"127.2.{i // 200}.{i % 200 + 1}", ttl=300)
+    names.set("_x._tcp.test", srv=[(0, 0, hosts.port, t) for t in many], ttl=300)
+    d = rpd(plain(backend="server = srv:_x._tcp.test"), globals_=names.globals_)
+    assert len(servers(d)) == 300
+    assert {s["weight"] for s in servers(d).values()} == {1}
+
+
 def test_srv_without_service_is_down_until_it_is_there(rpd, names, hosts):
     names.set("_http._tcp.web.test", srv=[(0, 0, 0, ".")])
     d = rpd(plain(backend="server = srv:_http._tcp.web.test name=one"), globals_=names.globals_)
