@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include "common/base/fd.h"
 
 static int memfd_of(const struct strbuf *text)
@@ -49,11 +48,11 @@ int answer_send(int sock, const struct report *report, int bundle, int keyring)
 static void read_text(int fd, struct strbuf *out)
 {
     char buf[4096];
-    off_t at = 0;
-    ssize_t n;
+    uint64_t at = 0;
+    size_t n;
 
-    while ((n = pread(fd, buf, sizeof buf, at)) > 0) {
-        strbuf_add(out, slice_of(buf, (size_t)n));
+    while ((n = fd_read_at(fd, buf, sizeof buf, at)) > 0) {
+        strbuf_add(out, slice_of(buf, n));
         at += n;
     }
 }

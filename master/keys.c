@@ -237,6 +237,14 @@ void keys_sent(struct master *m, struct keys_user *u, const struct generation *g
     u->generation = g->number;
 }
 
+bool keys_cut(struct master *m, struct keys_user *u)
+{
+    if (u->process != m->keys.serial)
+        return false;
+    u->process = 0;
+    return true;
+}
+
 void keys_sync_logs(struct master *m)
 {
     struct keys_process *k = &m->keys;

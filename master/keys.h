@@ -68,6 +68,8 @@ enum keys_due keys_prepare(struct master *m, struct keys_user *u, const struct g
                            bool is_using, struct ipc_msg *msg);
 /* That message was sent. */
 void keys_sent(struct master *m, struct keys_user *u, const struct generation *g);
+/* The user has lost its channel. Whether it is to have another: the process is still the same. */
+bool keys_cut(struct master *m, struct keys_user *u);
 /* Whether the process, if one is wanted, has loaded all that it was told to. */
 bool keys_is_settled(const struct master *m);
 /* The log's file may be another. */

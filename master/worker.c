@@ -323,8 +323,10 @@ static bool receive_one(struct worker *w)
             supervise_ready(w, msg.number);
         else if (msg.type == IPC_FAILED)
             supervise_failed(w, msg.number, slice_of(msg.data, msg.size));
-        else
+        else if (msg.type != IPC_KEYS)
             log_errorx("%s said something unknown: %u", w->name, msg.type);
+        else if (keys_cut(w->master, &w->keys))
+            worker_sync(w);
         return true;
     }
     if (r < 0 && errno == EAGAIN)

@@ -451,6 +451,15 @@ static void on_channel(struct watch *watch, uint32_t events)
     orphan_begin(w);
 }
 
+/* The process may live all the same: then the master makes another channel. */
+static void ask_channel(struct worker *w)
+{
+    const struct ipc_msg msg = { .type = IPC_KEYS };
+
+    if (keys_is_cut(w->keys.keys) && w->channel_fd >= 0)
+        (void)ipc_send(w->channel_fd, &msg);
+}
+
 /* ---- start ---- */
 
 static void on_tick(struct timer *t)
@@ -465,6 +474,7 @@ static void on_tick(struct timer *t)
     proxy_tick(&w->proxy);
     up_tick(&w->proxy.up);
     keys_tick(w->keys.keys);
+    ask_channel(w);
     recorder_tick(&w->proxy);
     timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
 }

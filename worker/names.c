@@ -33,9 +33,9 @@ static void change(struct worker *w, struct slice name)
     for (size_t i = 0; user && i < user->backends.n; i++) {
         size_t index = user->backends.v[i];
         struct names_view view;
+        const struct conf_backend *b = names_view(&view, &w->names, &g->conf->backends[index]);
 
-        backend_servers(g->backends[index],
-                        names_view(&view, &w->names, &g->conf->backends[index]));
+        backend_servers(g->backends[index], b, &b->server);
         names_view_fini(&view);
         flight_event(&w->proxy.recorder.flight, "servers of backend %s changed",
                      g->conf->backends[index].name);

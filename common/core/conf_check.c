@@ -16,6 +16,7 @@ struct checker {
     bool *is_routed;          /* by listener: some route belongs to it */
     const struct conf_route **ends; /* by listener: a route that ends TLS there */
     bool *is_used;            /* by backend */
+    bool *has_sessions;       /* by backend: it gets some that are not requests */
 };
 
 /* ---- addresses ---- */
@@ -260,6 +261,8 @@ static void check_route(struct checker *k, const struct conf_section *s)
         k->is_used[r->backend->index] = true;
     for (size_t i = 0; i < r->listener.n; i++)
         ntcp += r->listener.v[i]->mode == CONF_MODE_TCP;
+    if (r->backend && (ntcp > 0 || r->tls == CONF_ROUTE_PASSTHROUGH))
+        k->has_sessions[r->backend->index] = true;
     if (r->listener.n == 0 && is_set(s, offsetof(struct conf_route, listener)) && s->has_errors)
         return; /* the listeners it was to have are unknown */
     if (r->tls == CONF_ROUTE_PASSTHROUGH && !check_passthrough(k, s, r))
@@ -303,6 +306,8 @@ static void check_listener(struct checker *k, const struct conf_section *s)
 
     if (l->default_backend)
         k->is_used[l->default_backend->index] = true;
+    if (l->default_backend && l->mode == CONF_MODE_TCP)
+        k->has_sessions[l->default_backend->index] = true;
     check_needs_certificate(k, s, l);
     if (k->is_routed[l->index] || l->default_backend || s->has_errors)
         return;
@@ -366,9 +371,39 @@ static void check_servers(struct checker *k, const struct conf_section *s)
     smap_fini(&names);
 }
 
+static bool is_of_sessions(enum var_id var)
+{
+    static const enum var_id known[] = {
+        VAR_LITERAL, VAR_CLIENT_IP, VAR_CLIENT_PORT, VAR_SERVER_IP, VAR_SERVER_PORT, VAR_SNI,
+        VAR_TLS_CLIENT_SUBJECT, VAR_LISTENER, VAR_ROUTE,
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i] == var)
+            return true;
+    return false;
+}
+
+/* What sessions have no part of: such a setting does nothing for them. */
+static void check_sessions(struct checker *k, const struct conf_section *s)
+{
+    const struct conf_backend *b = s->target;
+
+    if (b->sticky.how == CONF_STICKY_COOKIE)
+        conf_section_warning(k->b, s, "sticky", "tcp sessions have no cookies: write `source`");
+    for (size_t i = 0; i < b->balance.key.n; i++)
+        if (!is_of_sessions(b->balance.key.parts[i].var)) {
+            conf_section_warning(k->b, s, "balance", "'%.*s' is nothing that tcp sessions have: "
+                                 "write `hash $client_ip`", SLICE_ARG(b->balance.key.source));
+            return;
+        }
+}
+
 static void check_backend(struct checker *k, const struct conf_section *s)
 {
     check_servers(k, s);
+    if (k->has_sessions[s->index])
+        check_sessions(k, s);
     if (!k->is_used[s->index])
         conf_section_warning(k->b, s, NULL, "nothing uses it");
     check_checks(k, s);
@@ -390,6 +425,7 @@ static void checker_init(struct checker *k, struct conf_builder *b)
     k->ends = xcalloc(conf->nlisteners + 1, sizeof *k->ends);
     k->is_routed = xcalloc(conf->nlisteners + 1, sizeof *k->is_routed);
     k->is_used = xcalloc(conf->nbackends + 1, sizeof *k->is_used);
+    k->has_sessions = xcalloc(conf->nbackends + 1, sizeof *k->has_sessions);
     for (size_t i = 0; i < conf->nlisteners; i++)
         k->nhttp += conf->listeners[i].mode == CONF_MODE_HTTP;
 }
@@ -403,6 +439,7 @@ static void checker_fini(struct checker *k)
     free((void *)k->ends);
     free(k->is_routed);
     free(k->is_used);
+    free(k->has_sessions);
 }
 
 /* In file order, one kind after the other: what routes use must be known before listeners and

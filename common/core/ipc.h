@@ -42,7 +42,8 @@ enum ipc_type {
                      * has one the ticket keys' memory */
     /* master -> worker */
     IPC_UNLISTEN,   /* `count` struct ipc_listen in data: another worker accepts from these now */
-    IPC_KEYS,       /* fds = a channel to `rpd: keys`, in place of the one before */
+    IPC_KEYS,       /* fds = a channel to `rpd: keys`, in place of the one before. From a worker,
+                     * without fds: its channel has ended, it needs another. */
     IPC_TICKETS,    /* fds = the ticket keys' memory */
     /* master -> `rpd: keys`, which gets IPC_KEYS too: number = the channel's, fds = its other end,
      * then the keyring it may use, if any; answered by IPC_READY or IPC_FAILED (text in data) with

@@ -333,6 +333,51 @@ static void check_names(struct checker *k)
     }
 }
 
+/* ---- certificates for the same ---- */
+
+/* Of a listener's certificates of one kind for one host the first is shown: the other may be what
+ * was to replace it. */
+static void check_twins(struct checker *k, const struct conf_listener *l, size_t i, int kind,
+                        struct smap *seen)
+{
+    const struct subject *s = &k->subjects[l->certificate.v[i]->index];
+
+    if (!s->chain.leaf || EVP_PKEY_get_base_id(X509_get0_pubkey(s->chain.leaf)) != kind)
+        return;
+    for (size_t n = 0; n < s->names.n; n++) {
+        struct slice name = slice_str(s->names.v[n]);
+        const struct subject *first = smap_get(seen, name);
+
+        if (first == s)
+            continue;
+        if (!first) {
+            smap_put(seen, name, &k->subjects[s->conf->index]);
+            continue;
+        }
+        report_warning_at(k->report, conf_place(&s->conf->origin), "[certificate %s] names '%.*s' "
+                          "with a key of the same kind as [certificate %s], which [listener %s] "
+                          "has first: clients get that one", s->conf->name, SLICE_ARG(name),
+                          first->conf->name, l->name);
+        return;
+    }
+}
+
+static void check_listeners_twins(struct checker *k)
+{
+    static const int kinds[] = { EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519, EVP_PKEY_ED448 };
+
+    for (size_t j = 0; j < k->conf->nlisteners; j++) {
+        for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+            struct smap seen;
+
+            smap_init(&seen, false);
+            for (size_t i = 0; i < k->conf->listeners[j].certificate.n; i++)
+                check_twins(k, &k->conf->listeners[j], i, kinds[kind], &seen);
+            smap_fini(&seen);
+        }
+    }
+}
+
 /* ---- the whole ---- */
 
 void tls_check(const struct conf *conf, uint64_t now_us, struct report *report)
@@ -351,6 +396,7 @@ void tls_check(const struct conf *conf, uint64_t now_us, struct report *report)
     check_cas(&k);
     check_tickets(&k);
     check_names(&k);
+    check_listeners_twins(&k);
     for (size_t i = 0; i < conf->ncertificates; i++) {
         if (k.subjects[i].chain.leaf)
             tls_chain_fini(&k.subjects[i].chain);

@@ -1,33 +1,13 @@
 """Who gets a request: weights, least_conn, backup, down, max_conns and its queue, retries."""
 
-import json
-import threading
 import time
 
 import pytest
 
 from harness.client import request_bytes
 from harness.daemon import plain
+from harness.moods import Holder, pool, servers_of
 from harness.util import holds_for, patience, wait_until
-
-
-class Holder:
-    """An origin handler that answers only when told to."""
-
-    def __init__(self):
-        self.gate = threading.Semaphore(0)
-
-    def __call__(self, conn):
-        while True:
-            req = conn.request()
-            if not self.gate.acquire(timeout=patience(20)):
-                return
-            conn.reply(f"{conn.origin.name} {req.target}")
-
-
-def servers_of(d, n):
-    with d.client() as client:
-        return [json.loads(client.ask().body)["origin"] for _ in range(n)]
 
 
 def dead(origin):
@@ -35,12 +15,6 @@ def dead(origin):
     one = origin()
     one.close()
     return one
-
-
-def pool(*servers, **kw):
-    """plain(), with options for each server: pairs of origin and options."""
-    lines = "\n".join(f"server = {o.addr} name={o.name} {options}" for o, options in servers)
-    return plain(backend=lines + "\n" + kw.pop("backend", ""), **kw)
 
 
 @pytest.mark.parametrize("weights", [(1, 1), (3, 1), (5, 2, 1)])

@@ -8,7 +8,8 @@ import pytest
 from harness.client import request_bytes
 from harness.daemon import plain
 from harness.origin import chunked
-from harness.util import is_sanitized, kernel_buffers, memory, pattern, wait_until
+from harness.util import (is_sanitized, kernel_buffers, memory, pattern, stands_still,
+                          wait_until)
 from harness.wire import Eof
 
 
@@ -27,21 +28,6 @@ class Flood:
         while True:
             conn.send(piece)
             self.sent += len(piece)
-
-
-def stands_still(value):
-    """Waits until a count has not moved for a quarter of a second."""
-    import time
-    last, since = value(), time.monotonic()
-    deadline = since + 20
-    while time.monotonic() < deadline:
-        now = value()
-        if now != last:
-            last, since = now, time.monotonic()
-        elif time.monotonic() - since > 0.25:
-            return last
-        time.sleep(0.02)
-    raise AssertionError(f"still moving at {last}")
 
 
 @pytest.mark.parametrize("head", [

@@ -241,6 +241,10 @@ WARNINGS = [
     ("host without certificate", with_("[route all]\nhost = a.test, x.www.test\nbackend = pool\n"),
      "[route all]", r"no certificate of \[listener web\] names 'a\.test': clients get that of "
      r"\[certificate c\]"),
+    ("two of a kind for a host",
+     with_(LISTENER + "certificate = d\n", certificate("d")), "[certificate d]",
+     r"names 'www\.test' with a key of the same kind as \[certificate c\], which "
+     r"\[listener web\] has first: clients get that one"),
     ("revoked", lambda files: files.revoked.section("c", ocsp=files.names["revoked"]), "ocsp = ",
      r"it says that the certificate is revoked"),
     ("h2", with_listener("alpn = h2, http/1.1\n"), "alpn", r"h2 is not supported yet"),

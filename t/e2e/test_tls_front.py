@@ -17,7 +17,8 @@ from harness.origin import tcp_echo
 from harness.tls import (DECODE_ERROR, ILLEGAL_PARAMETER, PROTOCOL_VERSION, RECORD_OVERFLOW,
                          UNEXPECTED_MESSAGE, UNRECOGNIZED_NAME, TlsClient, alert, client_context,
                          hello, in_two, one_by_one, raw, records)
-from harness.util import (is_sanitized, kernel_buffers, memory, pattern, pieces, sha, wait_until)
+from harness.util import (is_sanitized, kernel_buffers, memory, pattern, pieces, sha,
+                          stands_still, wait_until)
 
 
 class Names:
@@ -457,13 +458,7 @@ def test_slow_reader_of_a_tcp_session_holds_the_server_back(rpd, origin, names):
     with TlsClient(d.addr(), names.trusting, rcvbuf=16384) as client:
         client.exact(1)
         before = memory(pid)
-        last = [-1]
-
-        def stands():
-            before_wait, last[0] = last[0], sent[0]
-            return before_wait == last[0]
-        wait_until(stands, 20, interval=0.25)
-        assert sent[0] < kernel_buffers()
+        assert stands_still(lambda: sent[0]) < kernel_buffers()
         if not is_sanitized():
             assert memory(pid) - before < 1 << 20
         client.exact(1 << 20)

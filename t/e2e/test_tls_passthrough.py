@@ -15,7 +15,7 @@ from harness.origin import tcp_echo
 from harness.tls import (TlsClient, UNRECOGNIZED_NAME, alert, client_context, hello, in_two,
                          one_by_one, raw, records, secured, server_context)
 from harness.util import (holds_for, is_sanitized, kernel_buffers, memory, pattern, pieces, sha,
-                          wait_until)
+                          stands_still, wait_until)
 
 COUNTERS = ("tls_handshakes", "tls_passthrough", "tls_failed", "refused")
 
@@ -287,13 +287,7 @@ def test_slow_reader_holds_the_server_back(rpd, origin):
     with d.client(rcvbuf=16384) as client:
         client.send(hello())
         wait_until(lambda: sent[0] > 0)
-        last = [-1]
-
-        def stands():
-            before_wait, last[0] = last[0], sent[0]
-            return before_wait == last[0]
-        wait_until(stands, 20, interval=0.25)
-        assert sent[0] < kernel_buffers()
+        assert stands_still(lambda: sent[0]) < kernel_buffers()
         if not is_sanitized():
             assert memory(pid) - before < 1 << 20
         client.exact(1 << 20)

@@ -82,7 +82,7 @@ static inline struct generation *generation_of(const char *ini)
         struct sockaddr_in at;
         socklen_t len = sizeof at;
 
-        if (*p != '%') {
+        if (*p != '%' || p[1] < '0' || p[1] >= '0' + ORIGINS) {
             text[n++] = *p;
             continue;
         }

@@ -195,6 +195,27 @@ START_TEST(test_unused_backend_is_a_warning)
 }
 END_TEST
 
+/* A backend may serve both, so it is a warning. */
+START_TEST(test_what_sessions_do_not_have)
+{
+    struct conf_fixture x;
+
+    fixture_begin(&x);
+    fixture_good(&x, "[backend b]\nserver = 127.0.0.1:1\nsticky = cookie id\n"
+                     "balance = hash $client_ip-$uri\n[listener l]\nbind = :80\n"
+                     "mode = tcp\ndefault_backend = b\n");
+    FIXTURE_EXPECT(&x, "f.ini:3: warning: [backend b] sticky: tcp sessions have no cookies: write "
+                       "`source`");
+    FIXTURE_EXPECT(&x, "f.ini:4: warning: [backend b] balance: '$client_ip-$uri' is nothing that "
+                       "tcp sessions have: write `hash $client_ip`");
+    fixture_good(&x, "[backend b]\nserver = 127.0.0.1:1\nsticky = source\n"
+                     "balance = hash $sni$client_ip\n[listener l]\nbind = :80\n"
+                     "mode = tcp\n[route r]\nlistener = l\nbackend = b\n");
+    ck_assert_uint_eq(x.report.warnings, 0);
+    fixture_end(&x);
+}
+END_TEST
+
 START_TEST(test_servers_twice)
 {
     struct conf_fixture x;
@@ -358,6 +379,6 @@ END_TEST
 UNIT_MAIN("conf_check", test_settings_of_checks_without_one_are_a_warning,
           test_references, test_binds_twice, test_one_answer,
           test_routes_that_never_match, test_routes_that_match_something, test_tcp_routes,
-          test_listeners_without_routes, test_unused_backend_is_a_warning, test_servers_twice,
-          test_all_mistakes_in_one_run, test_names_resolve, test_strict_names, test_machine,
-          test_partial_conf, test_thousands)
+          test_listeners_without_routes, test_unused_backend_is_a_warning,
+          test_what_sessions_do_not_have, test_servers_twice, test_all_mistakes_in_one_run,
+          test_names_resolve, test_strict_names, test_machine, test_partial_conf, test_thousands)

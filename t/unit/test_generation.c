@@ -100,8 +100,8 @@ START_TEST(reloads_leave_nothing_behind)
     read_head(s);
     say(s, "HTTP/1.1 204 No\r\n\r\n");
     read_head(c);
-    for (unsigned i = 0; i < 300; i++) {
-        if (i == 100) /* the allocator has the sizes that come and go */
+    for (unsigned i = 0; i < 600; i++) {
+        if (i == 300) /* the allocator has the sizes that come and go */
             before = heap();
         load(A); /* keeps the connection */
         if (i % 10 == 0)

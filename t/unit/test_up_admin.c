@@ -158,7 +158,7 @@ START_TEST(no_further_try_at_a_drained_server)
     ck_assert_str_eq(q[0].server, "s0");
     operator_sets(&shared_of("s1")->admin, ADMIN_DRAIN);
     q[0].r.retries = 1;
-    ck_assert(!up_again(&q[0].r, END_SERVER_RESET, false));
+    ck_assert(!up_seek(&q[0].r, CONF_FAIL_CONNECT));
     finish(&q[0], false);
 }
 END_TEST
@@ -172,13 +172,13 @@ START_TEST(a_free_try_goes_elsewhere_when_the_server_was_drained)
     conn_close(&q[0].c);
     operator_sets(&shared_of("s0")->admin, ADMIN_DRAIN);
     q[0].ready = 0;
-    ck_assert(up_again(&q[0].r, END_SERVER_CLOSED, true));
+    up_anew(&q[0].r);
     UNTIL(q[0].ready);
     ck_assert_str_eq(q[0].server, "s1");
     ck_assert_uint_eq(stats_of("s0", 0)->active, 0);
     conn_close(&q[0].c);
     operator_sets(&shared_of("s1")->admin, ADMIN_DOWN);
-    ck_assert(up_again(&q[0].r, END_SERVER_CLOSED, true));
+    up_anew(&q[0].r);
     UNTIL(q[0].failed);
     ck_assert_int_eq(q[0].r.why, END_NO_SERVER);
     ck_assert_uint_eq(stats_of("s1", 0)->active, 0);

@@ -17,7 +17,7 @@ static void change(const char *lines)
         ck_assert_int_eq(segment_add(seg, STATS_server, name), 0);
         stat_set(&STATS_SHARED(seg, server, name)->weight, b->server.v[i].weight);
     }
-    backend_servers(backends[0], b);
+    backend_servers(backends[0], b, &b->server);
 }
 
 static const char *once(void)

@@ -112,11 +112,12 @@ START_TEST(no_server_at_all)
     apply(THREE);
     stat_set(&shared_of("s0")->state, SERVER_DOWN);
     stat_set(&shared_of("s1")->admin, ADMIN_DRAIN);
-    stat_set(&shared_of("s2")->state, SERVER_EJECTED);
+    stat_set(&shared_of("s2")->ejected_until, UINT64_MAX);
+    operator_sets(&shared_of("s2")->state, SERVER_EJECTED);
     ck_assert_str_eq(get(&q[0]), "-");
     ck_assert_int_eq(q[0].r.why, END_NO_SERVER);
     ck_assert_uint_eq(stats()->no_server, 1);
-    stat_set(&shared_of("s1")->admin, ADMIN_READY);
+    operator_sets(&shared_of("s1")->admin, ADMIN_READY);
     ck_assert_str_eq(get(&q[0]), "s1"); /* at once, however lately it was looked at */
     finish(&q[0], false);
 }
@@ -128,16 +129,14 @@ START_TEST(backups_are_for_when_all_others_are_out)
           "server = %2 name=s2 backup\n");
     ck_assert_str_eq(get(&q[0]), "s0");
     finish(&q[0], false);
-    stat_set(&shared_of("s0")->state, SERVER_DOWN);
+    operator_sets(&shared_of("s0")->state, SERVER_DOWN);
     for (unsigned i = 0; i < 4; i++) /* right behind each other */
         begin_req(&q[i]);
     for (unsigned i = 0; i < 4; i++) {
         UNTIL(q[i].ready);
         ck_assert_str_eq(q[i].server, i == 0 ? "s1" : "s2");
     }
-    stat_set(&shared_of("s0")->state, SERVER_UP);
-    usleep(15000);
-    spin(1);
+    operator_sets(&shared_of("s0")->state, SERVER_UP);
     ck_assert_str_eq(get(&q[4]), "s0");
     for (unsigned i = 0; i < 5; i++)
         finish(&q[i], false);

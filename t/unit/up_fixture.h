@@ -17,7 +17,7 @@ static struct backend *backends[WORKERS]; /* a reference each */
 static int listeners[SERVERS];
 static struct addr at[SERVERS];
 static struct tls_back *secured;          /* how the backend is applied; NULL: in the clear */
-static char ini[4096];
+static char ini[1 << 18];
 
 struct req {
     struct up_request r;
@@ -29,7 +29,7 @@ struct req {
 
 static unsigned order; /* of readiness */
 
-static void req_chosen(struct up_request *r, const struct server *s)
+static void req_chosen(struct up_request *r, struct server *s)
 {
     struct req *q = CONTAINER(r, struct req, r);
 
@@ -91,7 +91,8 @@ static inline void begin_on(struct req *q, unsigned worker)
     memset(q, 0, sizeof *q);
     q->r = (struct up_request){ .ops = &req_ops, .backend = backends[worker],
                                 .connect_timeout_ms = timeout ? timeout : 5000,
-                                .retries = retries, .can_reuse = can_reuse,
+                                .retries = retries, .retry_on = CONF_FAIL_CONNECT,
+                                .can_reuse = can_reuse,
                                 .is_said_once = is_said_once, .alpn = alpn, .client = client,
                                 .local = client };
     up_begin(&q->r);
@@ -132,7 +133,7 @@ static inline void write_ini(const char *lines)
     for (const char *p = lines; *p; p++) {
         char text[ADDR_TEXT_MAX];
 
-        if (*p == '%') {
+        if (*p == '%' && p[1] >= '0' && p[1] <= '3') {
             addr_format(&at[*++p - '0'], text);
             n += (size_t)snprintf(ini + n, sizeof ini - n, "%s", text);
         } else {
@@ -152,6 +153,7 @@ static inline void apply_again(void)
         struct backend *old = backends[i];
 
         backends[i] = backend_apply(&ups[i], b, secured);
+        backends[i]->primary.draw.random = i + 1; /* the same in each run */
         if (old)
             backend_unref(&old);
     }

@@ -218,6 +218,11 @@ static void on_event(struct watch *watch, uint32_t events)
         loop_flush_soon(k->loop, &k->flush);
 }
 
+bool keys_is_cut(const struct keys *k)
+{
+    return k->had_channel && k->fd < 0;
+}
+
 void keys_use_channel(struct keys *k, int fd)
 {
     if (k->fd >= 0)
@@ -229,6 +234,7 @@ void keys_use_channel(struct keys *k, int fd)
         return;
     }
     k->fd = fd;
+    k->had_channel = true;
     loop_flush_soon(k->loop, &k->flush);
 }
 

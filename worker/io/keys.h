@@ -31,6 +31,8 @@ void keys_free(struct keys **k);
 /* A channel to the process, in place of the one before; takes the descriptor over. Without one
  * questions wait. */
 void keys_use_channel(struct keys *k, int fd);
+/* Whether it had one, and has none now. */
+bool keys_is_cut(const struct keys *k);
 
 /* The private key of a certificate, as far as this process knows it; the caller's to free. `id` is
  * its name (tls_key_id). NULL with a reason. */

@@ -39,6 +39,7 @@ struct keys {
     unsigned nkeys;            /* EVP_PKEYs */
     int fd;                    /* -1: there is no process */
     bool is_full;              /* the channel, until answers come */
+    bool had_channel;
     struct list queue, sent;   /* of struct key_op, in the order asked */
     uint64_t serial;           /* of the last question */
     struct key_op *ops[KEYS_WAITING_MAX]; /* by place */

@@ -1,9 +1,11 @@
 /* A stream as the proxy runs it: one request, from its head to its log line. Split over l7.c (the
- * steps), reply.c (answers made here) and finish.c (counting and logging). */
+ * client's side, and where it goes), body.c (its body), attempt.c (its tries at servers), hedge.c
+ * (a second one beside the first), reply.c (answers made here) and finish.c (counting, logging). */
 #ifndef RPD_PROXY_EXCHANGE_H
 #define RPD_PROXY_EXCHANGE_H
 
 #include "worker/http/h1_up.h"
+#include "worker/io/timer.h"
 #include "worker/proxy/proxy.h"
 #include "worker/proxy/spool.h"
 
@@ -19,6 +21,20 @@ enum exchange_state {
     X_TUNNELLING, /* 101 */
 };
 
+/* One try of a request, and those that follow it when it fails: at one server at a time. */
+struct attempt {
+    struct exchange *exchange;
+    struct up_request up;
+    uint64_t sent_us;      /* the request was handed to the server; 0: not yet */
+    uint64_t read_at;      /* bytes of the kept body that its side was given */
+    uint64_t gone;         /* body bytes that have left that */
+    bool is_open : 1;      /* up_begin without up_end */
+    bool is_connected : 1; /* the side is there */
+    bool has_timer : 1;
+    struct h1_up h1_up;    /* h1_up_init sets it, nobody before */
+    struct timer timer;    /* of retry_timeout, if has_timer */
+};
+
 struct exchange {
     struct stream stream;
     struct dead dead;
@@ -32,27 +48,32 @@ struct exchange {
     struct tls_info *tls;           /* its; a reference. NULL: in the clear */
     struct ip peer;
     struct forwarded forwarded;
-    struct up_request up;
-    struct spool *spool;            /* in the arena */
-    const char *backend_name, *server_name; /* NULL or in the arena */
+    struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
+    const struct fields *trailers;  /* of the request, once it is done */
+    const char *backend_name;       /* NULL: it was for none */
+    struct server *server;          /* whom the log names; a reference. NULL: there was none */
     const char *detail;             /* of `end`, static; NULL: it says all */
     struct flight_record *flight;   /* from the request's head; NULL: none was left */
     uint64_t began_us;              /* of the loop's clock */
-    uint64_t sent_us;               /* request handed to the server */
     uint64_t response_us;           /* UINT64_MAX: no response head */
     uint64_t connect_us;
     uint64_t drained;
-    uint64_t unsent;                /* spooled bytes given to the up side and not yet gone */
+    uint64_t granted;               /* body bytes, while they are for a server */
+    struct attempt *lead;           /* whose side is stream.up once it is there */
+    struct attempt *rival;          /* the other, while two are under way */
+    struct attempt *hedge;          /* the second, in the arena; NULL: there was none */
+    uint32_t retries_left;          /* while two are under way: theirs, that have none then */
     uint16_t status;
     uint16_t server_flight_name;
     enum end_reason end;
     enum exchange_state state;
     bool is_request_done : 1;
-    bool is_body_sent : 1;          /* body bytes went to a server: no retry without a spool */
-    bool is_granted : 1;            /* the down side got its first credit */
+    bool is_body_sent : 1;          /* body bytes went to a server and were not kept */
+    bool is_continued : 1;          /* the client was told 100 */
     bool is_ruled : 1;              /* the route's request_header rules were applied */
-    bool is_up_open : 1;            /* up_begin without up_end */
-    struct h1_up h1_up;             /* last: h1_up_init sets it, nobody before */
+    bool has_hedge_timer : 1;
+    struct attempt first;           /* last, for what of it is not set at first */
+    struct timer hedge_timer;       /* if has_hedge_timer */
 };
 
 /* reply.c: an answer made here; the final one. Memory exhausted: the side is reset. */
@@ -78,5 +99,9 @@ void exchange_record_end(struct exchange *x, const struct side *down);
 
 /* l7.c: the down side broke off for us. */
 void exchange_abort(struct exchange *x, enum end_reason why);
+/* It cannot be gone on with: an error answer while that can still be given. */
+void exchange_fail(struct exchange *x, enum end_reason why);
+/* Further tries that were made, the second one of a hedge not counted. */
+uint32_t exchange_retries(const struct exchange *x);
 
 #endif

@@ -1,4 +1,5 @@
 /* The end of an exchange: counters, access log, memory. */
+#include <assert.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include "worker/proxy/exchange.h"
@@ -6,6 +7,11 @@
 static struct slice text_or_none(const char *s)
 {
     return s ? slice_str(s) : SLICE_NONE;
+}
+
+uint32_t exchange_retries(const struct exchange *x)
+{
+    return x->first.up.retried + (x->hedge ? x->hedge->up.retried : 0);
 }
 
 void exchange_vars(const struct exchange *x, struct vars *v)
@@ -22,14 +28,14 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .listener = slice_str(x->listener->name),
         .route = x->route ? slice_str(x->route->name) : SLICE_NONE, /* "" for default_backend */
         .backend = text_or_none(x->backend_name),
-        .server = text_or_none(x->server_name),
+        .server = x->server ? slice_str(x->server->name) : SLICE_NONE,
         .status = x->status,
         .bytes_in = x->stream.down ? x->stream.down->wire_in : 0,
         .bytes_out = x->stream.down ? x->stream.down->wire_out : 0,
         .duration_us = now - x->began_us,
         .response_us = x->response_us,
         .connect_us = x->connect_us,
-        .retries = x->up.retried,
+        .retries = exchange_retries(x),
         .end = x->end,
     };
 }
@@ -76,8 +82,8 @@ static void count_route(const struct exchange *x, const struct side *down, uint6
     count_status(r, x->status);
     stat_add(&r->bytes_in, down->wire_in);
     stat_add(&r->bytes_out, down->wire_out);
-    if (x->up.retried)
-        stat_add(&r->retries, x->up.retried);
+    if (x->first.up.retried || x->hedge)
+        stat_add(&r->retries, exchange_retries(x));
     if (x->end != END_OK && (x->status == 0 || end_reason_status(x->end) != x->status))
         stat_inc(&r->aborted);
     histogram_add(&r->latency, us);
@@ -113,6 +119,7 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
 {
     struct proxy *p = x->proxy;
 
+    assert(!x->has_hedge_timer && !x->first.has_timer);
     if (x->end == END_OK)
         x->end = why;
     count_route(x, down, p->loop.now_us - x->began_us);
@@ -121,6 +128,8 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     proxy_count_shed(p, x->end);
     exchange_record_end(x, down);
     log_line(x);
+    if (x->server)
+        server_unref(&x->server);
     if (x->spool)
         spool_fini(x->spool);
     arena_reset(&x->stream.arena);

@@ -84,21 +84,28 @@ static const struct conf_backend *backend_of(const struct conf_route *route,
     return route ? route->backend : conf->default_backend;
 }
 
+/* Carried by `route`, by the rules of that generation. */
+static void serve_tcp(struct listener *l, struct generation *generation,
+                      const struct conf_listener *conf, const struct conf_route *route,
+                      struct conn *c, struct bufq *first)
+{
+    const struct session_way way = {
+        .generation = generation,
+        .route = route,
+        .backend = backend_of(route, conf),
+    };
+
+    session_start(l, c, first, &way);
+}
+
 /* In the clear. */
 static void serve(struct listener *l, struct conn *c, struct bufq *first)
 {
-    if (l->conf->mode == CONF_MODE_TCP) {
-        const struct conf_route *route = router_tcp(l->generation->routers[l->conf->index]);
-        const struct session_way way = {
-            .generation = l->generation,
-            .route = route,
-            .backend = backend_of(route, l->conf),
-        };
-
-        session_start(l, c, first, &way);
-    } else {
+    if (l->conf->mode == CONF_MODE_TCP)
+        serve_tcp(l, l->generation, l->conf,
+                  router_tcp(l->generation->routers[l->conf->index]), c, first);
+    else
         serve_http(l, c, first);
-    }
 }
 
 /* ---- greetings ---- */
@@ -251,17 +258,10 @@ static void on_connected(struct conn *c, int error)
     }
     note_handshake(g->listener->stats, conn_tls(c));
     bufq_init(&none);
-    if (g->conf->mode == CONF_MODE_TCP) {
-        const struct session_way way = {
-            .generation = g->generation,
-            .route = g->route,
-            .backend = backend_of(g->route, g->conf),
-        };
-
-        session_start(g->listener, c, &none, &way);
-    } else {
+    if (g->conf->mode == CONF_MODE_TCP)
+        serve_tcp(g->listener, g->generation, g->conf, g->route, c, &none);
+    else
         serve_http(g->listener, c, &none);
-    }
     greeting_free(g);
 }
 

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "worker/proxy/proxy.h"
+#include "worker/proxy/affinity.h"
 
 #define FLOW_MAX 65536
 /* A pipe that brought less says that the flow is not bulk any more. */
@@ -60,10 +60,9 @@ static struct slice sni_of(const struct session *s)
     return tls ? tls->sni : text_or_none(s->sni);
 }
 
-static void log_line(const struct session *s, enum end_reason why)
+static void session_vars(const struct session *s, struct vars *v)
 {
-    struct proxy *p = s->proxy;
-    struct vars v = {
+    *v = (struct vars){
         .client = s->peer,
         .conn = s->client,
         .scheme = SLICE("tcp"),
@@ -75,15 +74,23 @@ static void log_line(const struct session *s, enum end_reason why)
         .sni = sni_of(s),
         .bytes_in = s->in.bytes,
         .bytes_out = s->out.bytes,
-        .duration_us = p->loop.now_us - s->began_us,
+        .duration_us = s->proxy->loop.now_us - s->began_us,
         .response_us = UINT64_MAX,
         .connect_us = s->server_name ? s->up.connect_us : UINT64_MAX,
         .retries = s->up.retried,
-        .end = why,
     };
+}
 
-    if (access_log_is_on(&p->log) && !(s->route && s->route->access_log))
-        access_log_line(&p->log, &s->generation->conf->global.access_log_format, &v);
+static void log_line(const struct session *s, enum end_reason why)
+{
+    struct proxy *p = s->proxy;
+    struct vars v;
+
+    if (!access_log_is_on(&p->log) || (s->route && s->route->access_log))
+        return;
+    session_vars(s, &v);
+    v.end = why;
+    access_log_line(&p->log, &s->generation->conf->global.access_log_format, &v);
 }
 
 static void count(const struct session *s, enum end_reason why)
@@ -331,6 +338,7 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
 
     assert(!is_reused);
     s->server = c;
+    up_answered(r, r->connect_us);
     if (s->flight)
         flight_set(&s->flight->wait_us, s->proxy->loop.now_us - s->began_us);
     s->in = (struct flow){ .from = s->client, .to = c };
@@ -350,7 +358,7 @@ static void on_failed(struct up_request *r, enum end_reason why)
     session_end(CONTAINER(r, struct session, up), why);
 }
 
-static void on_chosen(struct up_request *r, const struct server *server)
+static void on_chosen(struct up_request *r, struct server *server)
 {
     struct session *s = CONTAINER(r, struct session, up);
 
@@ -380,10 +388,17 @@ static void begin(struct session *s)
     s->up.ops = &session_up_ops;
     s->up.backend = s->generation->backends[s->backend->index];
     s->up.connect_timeout_ms = s->route->timeout_connect_ms;
-    s->up.retries = s->route->retry_on & CONF_FAIL_CONNECT ? s->route->retries : 0;
+    s->up.retries = s->route->retries;
+    s->up.retry_on = s->route->retry_on;
     s->up.client = s->client->peer;
     if (s->up.backend->send_proxy != CONF_SEND_PROXY_OFF)
         s->up.local = conn_local(s->client);
+    if (affinity_is_wanted(s->backend)) {
+        struct vars v;
+
+        session_vars(s, &v);
+        affinity_fill(&s->up, s->backend, &v);
+    }
     up_begin(&s->up);
 }
 

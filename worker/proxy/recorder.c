@@ -126,7 +126,7 @@ static void fill(struct exchange *x, struct flight_record *r)
     recorder_begin(&x->proxy->recorder, r, FLIGHT_HTTP, x->began_us, &x->forwarded.client);
     r->listener = x->listener->flight_name;
     r->route = x->route_stats ? x->generation->route_names[x->route->index] : 0;
-    r->backend = x->up.backend ? x->up.backend->flight_name : 0;
+    r->backend = x->first.up.backend ? x->first.up.backend->flight_name : 0;
     r->server = x->server_flight_name;
     recorder_begun(r, h->method_text, h->path, x->forwarded.request_id);
 }
@@ -144,7 +144,7 @@ void exchange_record(struct exchange *x)
 void exchange_record_backend(struct exchange *x)
 {
     if (x->flight)
-        flight_set16(&x->flight->backend, x->up.backend->flight_name);
+        flight_set16(&x->flight->backend, x->first.up.backend->flight_name);
 }
 
 void exchange_record_server(struct exchange *x, const struct server *s)
@@ -160,7 +160,7 @@ void exchange_record_sent(struct exchange *x, bool is_reused)
 
     if (!r)
         return;
-    flight_set(&r->wait_us, x->sent_us - x->began_us - r->head_us);
+    flight_set(&r->wait_us, x->lead->sent_us - x->began_us - r->head_us);
     __atomic_store_n(&r->flags, (uint8_t)(is_reused ? FLIGHT_REUSED : 0), __ATOMIC_RELAXED);
 }
 
@@ -187,6 +187,6 @@ void exchange_record_end(struct exchange *x, const struct side *down)
     r->bytes_in = down->wire_in;
     r->bytes_out = down->wire_out;
     r->status = x->status;
-    r->retries = (uint16_t)x->up.retried;
+    r->retries = (uint16_t)exchange_retries(x);
     recorder_end(rec, r, x->end);
 }

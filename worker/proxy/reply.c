@@ -2,6 +2,10 @@
 #include <assert.h>
 #include "worker/proxy/exchange.h"
 
+/* Seconds after which a client may ask again that got a 503 from here (RFC 9110 10.2.3): a place in
+ * a queue, a server that returns, may be there at any time. */
+#define RETRY_AFTER "1"
+
 static bool send_body(struct exchange *x, struct slice body)
 {
     struct side *down = x->stream.down;
@@ -85,7 +89,9 @@ void reply_error(struct exchange *x, enum end_reason why)
     if (!body.p || !proxy_status.p ||
         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"),
                     SLICE("text/plain; charset=utf-8")) ||
-        !fields_add(&h.fields, FIELD_PROXY_STATUS, SLICE("Proxy-Status"), proxy_status))
+        !fields_add(&h.fields, FIELD_PROXY_STATUS, SLICE("Proxy-Status"), proxy_status) ||
+        (status == 503 &&
+         !fields_add(&h.fields, FIELD_RETRY_AFTER, SLICE("Retry-After"), SLICE(RETRY_AFTER))))
         exchange_abort(x, END_EXHAUSTED);
     else
         reply(x, &h, body);

@@ -1,4 +1,4 @@
-/* Buffered request bodies. Called by l7.c for routes with buffer_request. */
+/* Kept request bodies. Called by body.c. */
 #include "worker/proxy/spool.h"
 
 #include <errno.h>
@@ -57,26 +57,33 @@ static int write_out(struct spool *s)
     return 0;
 }
 
-int spool_add(struct spool *s, struct buf *b)
+int spool_copy(struct spool *s, const struct buf *b)
 {
-    bool is_kept = bufq_add(&s->mem, b->pool, buf_slice(b)); /* dense, however it came */
-
-    s->size += b->len;
-    buf_put(&b);
-    if (!is_kept) {
+    if (!bufq_add(&s->mem, b->pool, buf_slice(b))) { /* dense, however it came */
         errno = ENOMEM;
         return -1;
     }
-    if (s->fd < 0 && s->mem.bytes <= SPOOL_MEMORY)
-        return 0;
-    if (s->fd < 0 && (s->fd = open_temporary()) < 0)
-        return -1;
-    return write_out(s);
+    if (s->fd >= 0 || s->mem.bytes > SPOOL_MEMORY) {
+        if (s->fd < 0 && (s->fd = open_temporary()) < 0)
+            return -1;
+        if (write_out(s) < 0)
+            return -1;
+    }
+    s->size += b->len;
+    return 0;
 }
 
-static void copy_from_memory(const struct spool *s, char *dst, size_t n)
+int spool_add(struct spool *s, struct buf *b)
 {
-    uint64_t skip = s->read_at;
+    int result = spool_copy(s, b), error = errno;
+
+    buf_put(&b);
+    errno = error;
+    return result;
+}
+
+static void copy_from_memory(const struct spool *s, uint64_t skip, char *dst, size_t n)
+{
 
     for (const struct buf *b = s->mem.head; b && n > 0; b = b->next) {
         size_t part;
@@ -93,10 +100,8 @@ static void copy_from_memory(const struct spool *s, char *dst, size_t n)
     }
 }
 
-static int copy_from_file(const struct spool *s, char *dst, size_t n)
+static int copy_from_file(const struct spool *s, uint64_t at, char *dst, size_t n)
 {
-    uint64_t at = s->read_at;
-
     while (n > 0) {
         ssize_t got = pread(s->fd, dst, n, (off_t)at);
 
@@ -113,9 +118,9 @@ static int copy_from_file(const struct spool *s, char *dst, size_t n)
     return 0;
 }
 
-struct buf *spool_read(struct spool *s, struct buf_pool *pool, uint64_t max)
+struct buf *spool_read(const struct spool *s, uint64_t *at, struct buf_pool *pool, uint64_t max)
 {
-    uint64_t n = spool_left(s);
+    uint64_t n = s->size - *at;
     struct buf *b;
 
     errno = 0;
@@ -131,12 +136,12 @@ struct buf *spool_read(struct spool *s, struct buf_pool *pool, uint64_t max)
     if (n > buf_room(b))
         n = buf_room(b);
     if (s->fd < 0) {
-        copy_from_memory(s, buf_tail(b), n);
-    } else if (copy_from_file(s, buf_tail(b), n) < 0) {
+        copy_from_memory(s, *at, buf_tail(b), n);
+    } else if (copy_from_file(s, *at, buf_tail(b), n) < 0) {
         buf_put(&b);
         return NULL;
     }
     b->len += (uint32_t)n;
-    s->read_at += n;
+    *at += n;
     return b;
 }

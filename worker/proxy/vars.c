@@ -73,7 +73,7 @@ static struct slice named_field(const struct vars *v, struct slice name)
     return SLICE_NONE;
 }
 
-static struct slice cookie(const struct vars *v, struct slice name)
+struct slice vars_cookie(const struct vars *v, struct slice name)
 {
     if (!v->request)
         return SLICE_NONE;
@@ -140,7 +140,7 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_PATH: return path_of(v);
     case VAR_QUERY: return query_of(v);
     case VAR_HEADER: return named_field(v, part->text);
-    case VAR_COOKIE: return cookie(v, part->text);
+    case VAR_COOKIE: return vars_cookie(v, part->text);
     case VAR_REQUEST_ID: return v->request_id;
     case VAR_LISTENER: return v->listener;
     case VAR_ROUTE: return v->route;

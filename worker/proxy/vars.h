@@ -34,6 +34,8 @@ typedef size_t vars_escape_fn(char *dst, size_t cap, struct slice s);
  * none; it returns bytes written, 0 if it does not fit. */
 size_t vars_expand(const struct template *t, const struct vars *v, char *buf, size_t cap,
                    bool dash, vars_escape_fn *escape);
+/* Value of a cookie of the request; empty: it has none. */
+struct slice vars_cookie(const struct vars *v, struct slice name);
 /* Into the arena; p NULL when exhausted. */
 struct slice vars_text(const struct template *t, const struct vars *v, struct arena *arena);
 

@@ -1,12 +1,12 @@
-/* Binary heap of servers by key. Called by backend.c only; knows no connection and no state. */
+/* Binary heap of servers by key. Called by choose.c only; knows no connection and no state. */
 #include "worker/up/balance.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include "common/base/mem.h"
 
-/* One turn of a server of weight 1; divisible by every small weight. */
-#define TURN 5040000ull
+/* One turn of a node of weight 1; divisible by every small weight. */
+#define TURN (5040000ull * BALANCE_ONE)
 
 static bool before(const struct balance_node *a, const struct balance_node *b)
 {
@@ -146,6 +146,16 @@ void balance_release(struct balance *b, struct balance_node *node)
     node->active--;
     if (!b->is_least_conn)
         return;
+    node->key = least_conn_key(node);
+    if (balance_has(node))
+        moved(b, node);
+}
+
+void balance_count(struct balance *b, struct balance_node *node, uint32_t active)
+{
+    if (node->active == active)
+        return;
+    node->active = active;
     node->key = least_conn_key(node);
     if (balance_has(node))
         moved(b, node);

@@ -1,5 +1,5 @@
-/* Picks a server: smooth weighted round robin or least connections, each a heap of keys, so that a
- * pick costs O(log n) with any number of servers.
+/* The order of servers by whose turn it is: smooth weighted round robin or least connections, each
+ * a heap of keys, so that a pick costs O(log n) with any number of servers.
  *
  * round robin: a key is the virtual time of the server's next turn; taking it adds 1/weight (the
  * earliest deadline first, which spreads a heavy server's turns evenly). least_conn: a key is
@@ -11,12 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A weight of 1 in nodes' units: parts of it are for servers that start slowly. */
+#define BALANCE_ONE 256
+
 /* Embedded in a server. */
 struct balance_node {
     uint64_t key;
     uint64_t turn;     /* order of arrival, breaks ties */
-    uint32_t weight;   /* 1..65535 */
-    uint32_t active;
+    uint32_t weight;   /* 1..65535 * BALANCE_ONE */
+    uint32_t active;   /* of all workers, as far as known */
     uint32_t pos;      /* in the heap + 1; 0: not in it */
 };
 
@@ -46,5 +49,7 @@ void balance_take(struct balance *b, struct balance_node *node);
 void balance_weigh(struct balance *b, struct balance_node *node, uint32_t weight);
 /* What was taken has ended: active falls. */
 void balance_release(struct balance *b, struct balance_node *node);
+/* least_conn: active as others have made it. It need not be in the heap. */
+void balance_count(struct balance *b, struct balance_node *node, uint32_t active);
 
 #endif

@@ -101,8 +101,7 @@ void server_keep(struct server *s, struct conn *c)
     struct backend *b = s->backend;
     struct idle_conn *i;
 
-    if (s->is_removed || c->epoch != s->moves ||
-        stat_get(&s->shared->admin) == ADMIN_DOWN || b->keepalive == 0 ||
+    if (s->is_removed || c->epoch != s->moves || !server_is_kept(s) || b->keepalive == 0 ||
         b->send_proxy != CONF_SEND_PROXY_OFF || c->is_hup || c->is_broken ||
         !(i = idle_alloc(b->up))) {
         conn_close(&c);

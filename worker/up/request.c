@@ -1,14 +1,14 @@
-/* up_request: from "I want a server of this backend" to a connection, over queue and retries. */
+/* up_request: from "I want a server of this backend" to a connection, over the queue, and the end
+ * of it. What is done when a try fails: again.c. */
 #include "worker/up/internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include "worker/io/proxy_header.h"
+#include "worker/up/failure.h"
 
 #define QUEUE_TICK_US 10000
 #define LOG_EVERY_US 1000000
-
-static void attempt(struct up_request *r);
 
 static struct loop *loop_of(const struct up_request *r)
 {
@@ -22,6 +22,11 @@ static void stop(struct up_request *r)
     assert(r->is_begun);
     r->is_begun = false;
     task_cancel(&r->fail);
+    if (r->beside) { /* which is the request from now on */
+        r->beside->beside = NULL;
+        r->beside = NULL;
+        return;
+    }
     stat_dec(&r->backend->stats->active);
     stat_inc(&r->backend->stats->requests_total);
 }
@@ -126,16 +131,20 @@ static void count_failure(struct server *s, enum end_reason why, const char *det
         stat_inc(&s->stats->timeouts);
 }
 
-/* Lets go of the server; who waits for a place there gets it. */
-static void leave_server(struct up_request *r)
+void server_give_back(struct server *s)
 {
-    struct server *s = r->server;
-
-    r->server = NULL;
     server_release(s);
     if (!s->is_removed)
         backend_wake(s->backend, s);
     server_unref(&s);
+}
+
+void request_leave(struct up_request *r)
+{
+    struct server *s = r->server;
+
+    r->server = NULL;
+    server_give_back(s);
 }
 
 /* ---- connecting ---- */
@@ -195,11 +204,16 @@ static bool is_ours(enum end_reason why)
 
 static void connect_failed(struct up_request *r, enum end_reason why)
 {
-    conn_close(&r->conn);
     /* For want of our own resources another server would not do better. */
-    if (is_ours(why) || !up_again(r, why, false)) {
-        count_failure(r->server, why, r->detail);
-        leave_server(r);
+    bool is_going_on = !is_ours(why) && up_seek(r, failure_of(why, 0));
+
+    conn_close(&r->conn);
+    count_failure(r->server, why, r->detail);
+    server_judge(r->server, why, 0);
+    if (is_going_on) {
+        request_move_on(r);
+    } else {
+        request_leave(r);
         fail(r, why);
     }
 }
@@ -283,7 +297,7 @@ static const struct conn_user connect_user = {
     .on_broken = on_broken,
 };
 
-static void start_connect(struct up_request *r)
+void request_connect(struct up_request *r)
 {
     r->began_us = loop_of(r)->now_us;
     r->conn = conn_connect(r->backend->up->conns, &r->server->addr, &connect_user, r);
@@ -295,8 +309,7 @@ static void start_connect(struct up_request *r)
     conn_timer(r->conn, (uint64_t)r->connect_timeout_ms * 1000);
 }
 
-/* The request has a place at `s` already. */
-static void go(struct up_request *r, struct server *s, bool can_reuse)
+void request_go(struct up_request *r, struct server *s, bool can_reuse)
 {
     struct conn *c = NULL;
 
@@ -309,10 +322,28 @@ static void go(struct up_request *r, struct server *s, bool can_reuse)
     if (c)
         ready(r, c, true);
     else
-        start_connect(r);
+        request_connect(r);
 }
 
 /* ---- the queue ---- */
+
+static struct up_request *first_waiting(const struct backend *b)
+{
+    return CONTAINER(b->queue.next, struct up_request, wait);
+}
+
+/* backend_pick for who has waited since then, or comes now. */
+static struct server *pick_in_turn(struct up_request *r, uint64_t since, bool *is_full)
+{
+    struct server *s = backend_pick(r->backend, r, is_full);
+
+    if (s && turn_yields(r->backend, since)) {
+        server_release(s);
+        server_unref(&s);
+        *is_full = true;
+    }
+    return s;
+}
 
 static void unwait(struct up_request *r)
 {
@@ -322,6 +353,7 @@ static void unwait(struct up_request *r)
     r->is_waiting = false;
     b->queued--;
     stat_dec(&b->stats->queued);
+    turn_tell(b);
     if (b->queued == 0)
         timer_clear(&b->up->loop->timers, &b->queue_timer);
 }
@@ -340,21 +372,21 @@ static void wait_turn(struct up_request *r)
     list_push(&b->queue, &r->wait);
     b->queued++;
     stat_inc(&b->stats->queued);
+    turn_tell(b);
     if (!timer_is_set(&b->queue_timer))
         timer_set(&b->up->loop->timers, &b->queue_timer, b->up->loop->now_us, QUEUE_TICK_US);
 }
 
 void backend_wake(struct backend *b, struct server *s)
 {
-    struct up_request *r;
+    struct up_request *r = list_empty(&b->queue) ? NULL : first_waiting(b);
 
-    if (list_empty(&b->queue))
-        return;
-    r = CONTAINER(b->queue.next, struct up_request, wait);
-    if (!server_is_usable(s) || !server_try_take(s))
-        return;
-    unwait(r);
-    go(r, s, r->can_reuse);
+    if (r && !turn_yields(b, r->began_us) && server_is_usable(s) && server_try_take(s)) {
+        unwait(r);
+        request_go(r, s, r->can_reuse);
+    } else if (!s->is_in && s->max_conns != 0) {
+        server_settle(s);
+    }
 }
 
 /* Places freed by other workers, and requests that waited too long. */
@@ -365,13 +397,13 @@ void backend_queue_timer(struct timer *t)
 
     b->refs++; /* a request that ends here may hold the last generation with it */
     while (!list_empty(&b->queue)) {
-        struct up_request *r = CONTAINER(b->queue.next, struct up_request, wait);
+        struct up_request *r = first_waiting(b);
         bool is_full;
-        struct server *s = backend_pick(b, r->tried, r->ntried, &is_full);
+        struct server *s = pick_in_turn(r, r->began_us, &is_full);
 
         if (s) {
             unwait(r);
-            go(r, s, r->can_reuse);
+            request_go(r, s, r->can_reuse);
         } else if (now - r->began_us >= (uint64_t)b->queue_timeout_ms * 1000) {
             unwait(r);
             stat_inc(&b->stats->queue_timeouts);
@@ -387,16 +419,16 @@ void backend_queue_timer(struct timer *t)
 
 /* ---- the user's calls ---- */
 
-static void attempt(struct up_request *r)
+void request_attempt(struct up_request *r)
 {
     struct backend *b = r->backend;
     bool is_full = true;
     struct server *s = NULL;
 
     if (list_empty(&b->queue)) /* nobody overtakes those who wait */
-        s = backend_pick(b, r->tried, r->ntried, &is_full);
+        s = pick_in_turn(r, b->up->loop->now_us, &is_full);
     if (s) {
-        go(r, s, r->can_reuse);
+        request_go(r, s, r->can_reuse);
     } else if (is_full) {
         wait_turn(r);
     } else {
@@ -405,58 +437,43 @@ static void attempt(struct up_request *r)
     }
 }
 
-void up_begin(struct up_request *r)
+void request_begin(struct up_request *r)
 {
     assert(!r->is_begun);
     r->is_begun = true;
     r->is_waiting = false;
-    r->server = NULL;
+    r->server = r->next = NULL;
+    r->beside = NULL;
     r->conn = NULL;
     r->detail = NULL;
-    r->retried = r->ntried = 0;
+    r->retried = 0;
     r->connect_us = 0;
     list_init(&r->wait);
     task_init(&r->fail, on_fail_task);
-    stat_inc(&r->backend->stats->active);
-    attempt(r);
 }
 
-bool up_again(struct up_request *r, enum end_reason why, bool is_free)
+void up_begin(struct up_request *r)
 {
-    struct server *failed = r->server, *s;
-    bool is_full;
-
-    assert(failed);
-    if (is_free && server_is_usable(failed)) {
-        start_connect(r);
-        return true;
-    }
-    if (is_free) { /* taken out meanwhile */
-        leave_server(r);
-        attempt(r);
-        return true;
-    }
-    if (r->retries == 0)
-        return false;
-    if (r->ntried < UP_TRIED_MAX)
-        r->tried[r->ntried++] = failed;
-    s = backend_pick(r->backend, r->tried, r->ntried, &is_full);
-    if (!s)
-        return false;
-    count_failure(failed, why, r->detail);
-    r->retries--;
-    r->retried++;
-    leave_server(r);
-    go(r, s, r->can_reuse);
-    return true;
+    request_begin(r);
+    r->ntried = 0;
+    budget_earn(&r->backend->budget);
+    stat_inc(&r->backend->stats->active);
+    request_attempt(r);
 }
 
-static void count_result(struct server *s, const struct up_result *result)
+void request_count(struct server *s, const struct up_result *result)
 {
     struct stats_server *st = s->stats;
 
     stat_inc(&st->requests_total);
-    count_failure(s, result->why, result->detail);
+    if (result->why != END_OK)
+        count_failure(s, result->why, result->detail);
+    server_judge(s, result->why, result->status);
+    if (result->is_cut) { /* it would have taken that long at least */
+        histogram_add(&st->latency, result->latency_us);
+        if (s->backend->balance == CONF_BALANCE_EWMA)
+            server_timed(s, result->latency_us);
+    }
     if (result->status == 0)
         return;
     switch (result->status / 100) {
@@ -473,13 +490,14 @@ void up_end(struct up_request *r, const struct up_result *result)
 {
     if (!r->is_begun)
         return;
+    assert(!r->next);
     if (r->is_waiting)
         unwait(r);
     conn_close(&r->conn);
     if (r->server) {
         if (result)
-            count_result(r->server, result);
-        leave_server(r);
+            request_count(r->server, result);
+        request_leave(r);
     }
     stop(r);
 }

@@ -36,11 +36,17 @@ def client_context(ca=None, version=None, alpn=(), leaf=None):
     return context
 
 
-def server_context(leaf, alpn=()):
+def server_context(leaf, alpn=(), client_ca=None, version=None):
+    """A certificate to show; with client_ca clients have to show theirs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(leaf.chain, leaf.key)
     if alpn:
         context.set_alpn_protocols(list(alpn))
+    if client_ca:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    if version:
+        context.minimum_version = context.maximum_version = version
     return context
 
 

@@ -1,9 +1,9 @@
 """Servers behind rpd that speak TLS, by Python's ssl; and some that only seem to."""
 
-import ssl
 
 from .certs import Authority, Leaf, make_key, openssl
 from .origin import Origin
+from .tls import server_context as context_of
 
 # Alerts as they are sent before any key is agreed on.
 HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
@@ -54,17 +54,9 @@ def counts(d, name="s0"):
     return s["tls_handshakes"], s["tls_resumed"], s["tls_failed"]
 
 
-def server_context(leaf, client_ca=None, version=None):
-    """A certificate to show; with client_ca clients have to show theirs."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(leaf.chain, leaf.key)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    if client_ca:
-        context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    if version:
-        context.minimum_version = context.maximum_version = version
-    return context
+def server_context(leaf, **kw):
+    """Of a server that would speak HTTP/2 as well."""
+    return context_of(leaf, alpn=("h2", "http/1.1"), **kw)
 
 
 class Handshake:

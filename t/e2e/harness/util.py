@@ -60,6 +60,20 @@ def holds_for(fn, seconds):
         time.sleep(0.01)
 
 
+def stands_still(value):
+    """Waits until a count has not moved for a quarter of a second."""
+    last, since = value(), time.monotonic()
+    deadline = since + 20
+    while time.monotonic() < deadline:
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since > 0.25:
+            return last
+        time.sleep(0.02)
+    raise AssertionError(f"still moving at {last}")
+
+
 @functools.cache
 def _block():
     out, seed = b"", b"rpd"
