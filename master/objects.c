@@ -62,6 +62,15 @@ static void configure_admin(struct stats_server_shared *shared, const struct con
     stat_set(&shared->admin_uid, 0);
 }
 
+/* Nothing is known of its health. */
+static void begin_anew(struct stats_server_shared *shared, enum server_why why)
+{
+    stat_set(&shared->failures_row, 0);
+    stat_set(&shared->ejections_row, 0);
+    stat_set(&shared->ewma_us, 0);
+    set_state(shared, SERVER_UNCHECKED, why);
+}
+
 static void fill_server(struct stats_server_shared *shared, const struct conf_server *s,
                         const struct conf_server *old)
 {
@@ -79,8 +88,7 @@ static void fill_server(struct stats_server_shared *shared, const struct conf_se
         configure_admin(shared, s);
     /* Behind another address is another machine. */
     if (!old || (is_found && old->addr.len > 0 && !addr_eq(&s->addr, &old->addr)))
-        set_state(shared, SERVER_UNCHECKED,
-                  is_found ? SERVER_WHY_NAME : SERVER_WHY_CONFIGURED);
+        begin_anew(shared, is_found ? SERVER_WHY_NAME : SERVER_WHY_CONFIGURED);
     set_resolved(shared, s, old ? old->addr.len > 0 : true);
 }
 
