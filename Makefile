@@ -42,6 +42,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer
 CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) -DRPD_VERSION='"$(VERSION)"'
 LIBS = $(LLHTTP_LIB) -linih
 TLS_LIBS = -lssl -lcrypto
+DNS_LIBS = -lcares -lresolv
 
 ifdef FUZZ
 CC = clang
@@ -67,7 +68,7 @@ AR = $(if $(IS_CLANG),llvm-ar,gcc-ar)
 CC_ALL   = $(CC) -std=c11 -fno-common $(OPT) $(CPP) $(CPPFLAGS)
 CC_OURS  = $(CC_ALL) $(CFLAGS)
 CC_LINK  = $(CC) $(LINK) $(CFLAGS) $(LDFLAGS)
-FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS) $(TLS_LIBS)
+FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS) $(TLS_LIBS) $(DNS_LIBS)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1)) $(patsubst %.c,$(BUILD)/llhttp/%.o,$(notdir $(2)))
 RPD_OBJ   := $(call obj,$(RPD_SRC),$(LLHTTP_SRC))
@@ -81,7 +82,7 @@ all: $(BUILD)/rpd $(BUILD)/rpctl
 
 $(BUILD)/rpd: $(RPD_OBJ) $(BUILD)/sources
 	$(call say,LINK,$@)
-	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS) $(TLS_LIBS)
+	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS) $(TLS_LIBS) $(DNS_LIBS)
 
 $(BUILD)/rpctl: $(RPCTL_OBJ) $(BUILD)/sources
 	$(call say,LINK,$@)
@@ -95,12 +96,12 @@ $(BUILD)/librpd.a: $(LIB_OBJ) $(BUILD)/sources
 $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC_LINK) $(UNIT_LINK) -o $@ $^ $(LIBS) $(TLS_LIBS) $(shell pkg-config --libs check)
+	$(Q)$(CC_LINK) $(UNIT_LINK) -o $@ $^ $(LIBS) $(TLS_LIBS) $(DNS_LIBS) $(shell pkg-config --libs check)
 
 $(BUILD)/fuzz/%: $(BUILD)/obj/t/fuzz/%.o $(BUILD)/librpd.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC_LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(TLS_LIBS)
+	$(Q)$(CC_LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(TLS_LIBS) $(DNS_LIBS)
 
 $(BUILD)/bench/load: $(BUILD)/obj/t/bench/answer.o
 $(BUILD)/bench/load $(BUILD)/bench/floor: $(BUILD)/obj/t/bench/tls.o

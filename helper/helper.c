@@ -68,6 +68,7 @@ static void on_generation(struct helper *h, struct ipc_msg *msg)
     is_taken = conf && servers_apply(&h->servers, conf, keyring_of(msg), &report);
     if (is_taken) {
         open_log(h, &conf->global, msg);
+        helper_names_follow(h, conf);
         conf_free(&h->conf);
         h->conf = conf;
     } else
@@ -113,6 +114,9 @@ static void on_message(struct helper *h, struct ipc_msg *msg)
     case IPC_LOGS:
         if (h->conf)
             open_log(h, &h->conf->global, msg);
+        break;
+    case IPC_NAMES:
+        helper_names_take(h, msg);
         break;
     case IPC_STOP:
         h->loop.should_stop = true;
@@ -173,15 +177,17 @@ static int helper_init(struct helper *h, const struct helper_args *args)
     conn_pool_init(&h->conns, &h->loop, &h->bufs);
     h->keys = (struct tls_keys){ keys_new(&h->loop, &h->keys_stats), keys_handshake, keys_key };
     h->tls = tls_process_new(&h->conns, &h->keys);
-    servers_init(&h->servers, h->segment, &h->conns, h->tls);
+    servers_init(&h->servers, h->segment, &h->conns, h->tls, &h->names);
     ejections_init(&h->ejections, &h->servers, &h->loop);
     timer_init(&h->tick, on_tick);
     timer_set(&h->loop.timers, &h->tick, h->loop.now_us, TICK_US);
+    helper_names_init(h);
     return 0;
 }
 
 static void helper_fini(struct helper *h)
 {
+    helper_names_fini(h);
     servers_fini(&h->servers);
     ejections_fini(&h->ejections);
     timer_clear(&h->loop.timers, &h->tick);

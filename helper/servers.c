@@ -44,6 +44,14 @@ static struct helper_backend *backend_new(struct servers *all, const char *name)
     return b;
 }
 
+static void view_free(struct names_view **view)
+{
+    if (*view)
+        names_view_fini(*view);
+    free(*view);
+    *view = NULL;
+}
+
 static void backend_free(struct servers *all, struct helper_backend *b)
 {
     LIST_EACH(it, &b->servers)
@@ -51,15 +59,16 @@ static void backend_free(struct servers *all, struct helper_backend *b)
     (void)smap_remove(&all->by_name, slice_str(b->name));
     list_remove(&b->link);
     smap_fini(&b->by_name);
+    view_free(&b->view);
     tls_back_unref(&b->tls);
     free(b->name);
     free(b);
 }
 
 void servers_init(struct servers *all, struct segment *segment, struct conn_pool *conns,
-                  struct tls_process *tls)
+                  struct tls_process *tls, const struct names *names)
 {
-    *all = (struct servers){ .segment = segment, .tls = tls };
+    *all = (struct servers){ .segment = segment, .tls = tls, .names = names };
     checks_init(&all->checks, conns);
     list_init(&all->backends);
     smap_init(&all->by_name, false);
@@ -153,6 +162,25 @@ static void apply_server(struct servers *all, struct helper_backend *b,
         server_free(s);
 }
 
+/* Every server that it has at the moment; those of before that are not among them go. */
+static void apply_servers(struct servers *all, struct helper_backend *b,
+                          const struct conf_backend *conf, bool is_same)
+{
+    struct names_view *old = b->view;
+
+    b->view = xcalloc(1, sizeof *b->view);
+    b->conf = names_view(b->view, all->names, conf);
+    for (size_t i = 0; b->shared && i < b->conf->server.n; i++)
+        apply_server(all, b, &b->conf->server.v[i], is_same);
+    LIST_EACH(it, &b->servers) {
+        struct helper_server *s = CONTAINER(it, struct helper_server, link);
+
+        if (s->serial != all->serial)
+            server_free(s);
+    }
+    view_free(&old);
+}
+
 /* Takes `tls` over. */
 static void apply_backend(struct servers *all, const struct conf_backend *conf,
                           struct tls_back *tls)
@@ -164,19 +192,22 @@ static void apply_backend(struct servers *all, const struct conf_backend *conf,
         b = backend_new(all, conf->name);
     is_same = b->conf && is_same_check(b->conf, conf) && tls_back_is_same(b->tls, tls);
     b->serial = all->serial;
-    b->conf = conf;
     b->shared = STATS_SHARED(all->segment, backend, conf->name);
     /* Servers have it by pointer. One that is the same resumes what the other began. */
     tls_back_unref(&b->tls);
     b->tls = tls;
-    for (size_t i = 0; b->shared && i < conf->server.n; i++)
-        apply_server(all, b, &conf->server.v[i], is_same);
-    LIST_EACH(it, &b->servers) {
-        struct helper_server *s = CONTAINER(it, struct helper_server, link);
+    apply_servers(all, b, conf, is_same);
+}
 
-        if (s->serial != all->serial)
-            server_free(s);
-    }
+void servers_change(struct servers *all, const struct conf_backend *conf)
+{
+    struct helper_backend *b = smap_get(&all->by_name, slice_str(conf->name));
+
+    if (!b)
+        return;
+    all->serial++;
+    all->checks.fresh = 0;
+    apply_servers(all, b, conf, true);
 }
 
 bool servers_apply(struct servers *all, const struct conf *conf, int keyring,

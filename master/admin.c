@@ -25,6 +25,7 @@ struct change {
     struct slice verb, value;
     const struct conf_backend *backend;
     const struct conf_server *server;
+    struct names_view view; /* of the backend: with the servers that names have at the moment */
     struct strbuf object; /* "backend/server" */
     struct stats_server_shared *shared;
     struct strbuf out;    /* the answer */
@@ -99,6 +100,7 @@ static bool find(struct change *ch, const struct conf *conf, struct slice name)
         no_backend(ch, conf, backend);
         return false;
     }
+    ch->backend = names_view(&ch->view, &ch->client->master->names, ch->backend);
     for (size_t i = 0; i < ch->backend->server.n && !ch->server; i++)
         if (slice_eq(name, slice_str(ch->backend->server.v[i].name)))
             ch->server = &ch->backend->server.v[i];
@@ -218,6 +220,8 @@ void admin_server(struct client *c, struct slice args)
         strbuf_adds(&ch.out, "which server? " USAGE "\n");
     is_done = name.n > 0 && find(&ch, conf, name) && carry_out(&ch);
     control_answer(c, is_done, strbuf_slice(&ch.out));
+    if (ch.backend)
+        names_view_fini(&ch.view);
     strbuf_fini(&ch.object);
     strbuf_fini(&ch.out);
 }

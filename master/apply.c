@@ -276,7 +276,8 @@ static void spread(struct master *m, const struct strbuf *verdict)
     strbuf_printf(&a->answer, "%s\n", verdict->s);
     if (m->listen.is_trial) {
         report_init(&report);
-        (void)objects_apply(m->segment, m->generation.conf, a->before.conf, &report);
+        (void)objects_apply(m->segment, &m->names, m->generation.conf, a->before.conf,
+                            &report);
         report_fini(&report); /* there is nothing to make any more that could find no room */
         m->listen.is_trial = a->is_tried = false;
         logs_fini(&a->before_logs);

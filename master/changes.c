@@ -58,12 +58,8 @@ static void split(struct sections *s)
 static void put_server(struct strbuf *out, const struct conf_backend *b,
                        const struct conf_server *s)
 {
-    char addr[ADDR_TEXT_MAX] = "";
-
-    if (s->addr.len > 0 && strcmp(addr_format(&s->addr, addr), s->text) == 0)
-        addr[0] = '\0'; /* it is no name */
-    strbuf_printf(out, "server %s/%s\naddress = %s\nresolved = %s\nweight = %u\n"
-                  "max_conns = %u\nbackup = %s\ndown = %s\n", b->name, s->name, s->text, addr,
+    strbuf_printf(out, "server %s/%s\naddress = %s\nweight = %u\n"
+                  "max_conns = %u\nbackup = %s\ndown = %s\n", b->name, s->name, s->text,
                   s->weight, s->max_conns, s->is_backup ? "on" : "off",
                   s->is_down ? "on" : "off");
 }

@@ -10,6 +10,7 @@
 #include "common/base/mem.h"
 #include "common/base/clock.h"
 #include "common/core/bundle.h"
+#include "common/net/resolve.h"
 #include "common/tls/check.h"
 #include "master/key_check.h"
 
@@ -27,8 +28,8 @@ static struct conf *rebuild(const struct conf_text *text, struct conf **conf)
     return built;
 }
 
-struct conf *config_load(const char *path, struct conf_text *text, int *keyring,
-                         struct report *report)
+struct conf *config_load(const char *path, const struct names *known, struct conf_text *text,
+                         int *keyring, struct report *report)
 {
     struct conf *conf;
 
@@ -40,7 +41,7 @@ struct conf *config_load(const char *path, struct conf_text *text, int *keyring,
     conf = conf_build(text, report);
     if (!conf)
         return NULL;
-    conf_resolve(text, conf, report);
+    conf_resolve(text, conf, known, report);
     conf_read_files(text, conf, tls_system_ca(), report);
     conf_check_system(conf, report);
     conf = rebuild(text, &conf);
@@ -53,50 +54,6 @@ struct conf *config_load(const char *path, struct conf_text *text, int *keyring,
         conf_free(&conf);
     }
     return conf;
-}
-
-bool config_has_unresolved(const struct conf_text *text)
-{
-    for (size_t i = 0; i < text->resolved.n; i++)
-        if (text->resolved.v[i].addr.len == 0)
-            return true;
-    return false;
-}
-
-static const struct addr *known_address(const struct conf_resolved *v, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(v[i].name, name) == 0 && v[i].addr.len > 0)
-            return &v[i].addr;
-    return NULL;
-}
-
-bool config_resolve_again(struct conf_text *text)
-{
-    struct conf_resolved *old = text->resolved.v;
-    size_t nold = text->resolved.n;
-    struct report report;
-    struct conf *conf;
-    bool is_changed = false;
-
-    memset(&text->resolved, 0, sizeof text->resolved);
-    report_init(&report);
-    conf = conf_build(text, &report);
-    if (conf)
-        conf_resolve(text, conf, &report);
-    for (size_t i = 0; i < text->resolved.n; i++) {
-        struct conf_resolved *r = &text->resolved.v[i];
-        const struct addr *known = known_address(old, nold, r->name);
-
-        if (known)
-            r->addr = *known;
-        else if (r->addr.len > 0)
-            is_changed = true;
-    }
-    conf_free(&conf);
-    report_fini(&report);
-    free(old);
-    return is_changed;
 }
 
 const struct conf_entry *config_global_entry(const struct conf_text *text, const char *key)
@@ -125,14 +82,18 @@ bool generation_open(struct generation *g, int bundle, int keyring, struct repor
         report_error(report, "the bundle cannot be read: %s", strerror(errno));
     else
         g->conf = conf_build(&g->text, report);
-    if (g->conf)
+    if (g->conf) {
+        names_users_init(&g->users, g->conf);
         return true;
+    }
     generation_fini(g);
     return false;
 }
 
 void generation_fini(struct generation *g)
 {
+    if (g->conf)
+        names_users_fini(&g->users);
     conf_free(&g->conf);
     conf_text_fini(&g->text);
     fd_close(&g->bundle);

@@ -5,30 +5,25 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "common/core/conf.h"
+#include "common/core/names.h"
 
 /* A configuration in force: what workers were given, and what the master knows of it. */
 struct generation {
     uint64_t number;
     struct conf_text text;
     struct conf *conf;
+    struct names_users users;
     int bundle;  /* sealed memfd */
     int keyring; /* the same, with its private keys (common/tls/keyring.h); -1: it has none. The
                   * master hands it on and never reads it. */
 };
 
-/* Reads, validates, resolves and checks the system and the files of TLS; all findings go to the
- * report. NULL when it has errors. *text, which the caller ends with conf_text_fini in any case,
- * holds what conf_build makes the same conf of; *keyring (-1: none) is the caller's. Blocks on
- * files and names. */
-struct conf *config_load(const char *path, struct conf_text *text, int *keyring,
-                         struct report *report);
-
-/* Tries again the names of `text` that did not resolve. true when one of them does now; those
- * that did before keep their address. Blocks on names. */
-bool config_resolve_again(struct conf_text *text);
-/* Whether some name has no address. */
-bool config_has_unresolved(const struct conf_text *text);
+/* Reads, validates, resolves (names that are not in `known`, which may be NULL) and checks the
+ * system and the files of TLS; all findings go to the report. NULL when it has errors. *text, which
+ * the caller ends with conf_text_fini in any case, holds what conf_build makes the same conf of;
+ * *keyring (-1: none) is the caller's. Blocks on files and names. */
+struct conf *config_load(const char *path, const struct names *known, struct conf_text *text,
+                         int *keyring, struct report *report);
 /* The entry that sets a key of [global]; NULL: left at its default. */
 const struct conf_entry *config_global_entry(const struct conf_text *text, const char *key);
 

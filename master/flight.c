@@ -21,11 +21,11 @@
 #define MODE 0640
 #define PREFIX "flight."
 
-struct names {
+struct paths {
     struct strbuf now, old, new, postmortem;
 };
 
-static void names_init(struct names *n, const struct master *m, unsigned index)
+static void paths_init(struct paths *n, const struct master *m, unsigned index)
 {
     strbuf_init(&n->now);
     strbuf_init(&n->old);
@@ -37,7 +37,7 @@ static void names_init(struct names *n, const struct master *m, unsigned index)
     strbuf_printf(&n->postmortem, "%s/postmortem.%u", m->run_dir, index);
 }
 
-static void names_fini(struct names *n)
+static void paths_fini(struct paths *n)
 {
     strbuf_fini(&n->now);
     strbuf_fini(&n->old);
@@ -76,13 +76,13 @@ static void *make_file(const char *path, unsigned index)
 
 void *flight_make(const struct master *m, unsigned index)
 {
-    struct names n;
+    struct paths n;
     void *memory;
     int err;
 
     if (m->takeover.kind == TAKEOVER_TRIAL)
         return NULL;
-    names_init(&n, m, index);
+    paths_init(&n, m, index);
     memory = make_file(n.new.s, index);
     err = errno;
     if (!is_in_use(n.old.s, index))
@@ -99,14 +99,14 @@ void *flight_make(const struct master *m, unsigned index)
         log_warn("%s: worker %u goes without a flight recorder", n.now.s, index);
         (void)unlink(n.new.s);
     }
-    names_fini(&n);
+    paths_fini(&n);
     return memory;
 }
 
 void flight_made(const struct master *m, unsigned index, void **memory, pid_t pid)
 {
     struct flight_header *h = *memory;
-    struct names n;
+    struct paths n;
 
     if (!h)
         return;
@@ -116,9 +116,9 @@ void flight_made(const struct master *m, unsigned index, void **memory, pid_t pi
     munmap(h, flight_size());
     if (pid > 0)
         return;
-    names_init(&n, m, index);
+    paths_init(&n, m, index);
     (void)unlink(n.now.s);
-    names_fini(&n);
+    paths_fini(&n);
 }
 
 /* ---- the end ---- */
@@ -149,10 +149,10 @@ static void keep(const char *path, const char *postmortem, unsigned index, const
 
 void flight_ended(const struct master *m, unsigned index, pid_t pid, bool is_well, const char *how)
 {
-    struct names n;
+    struct paths n;
     const char *path = NULL;
 
-    names_init(&n, m, index);
+    paths_init(&n, m, index);
     if (flight_log_pid(n.now.s) == (uint64_t)pid)
         path = n.now.s;
     else if (flight_log_pid(n.old.s) == (uint64_t)pid)
@@ -161,7 +161,7 @@ void flight_ended(const struct master *m, unsigned index, pid_t pid, bool is_wel
         (void)unlink(path);
     else if (path)
         keep(path, n.postmortem.s, index, how);
-    names_fini(&n);
+    paths_fini(&n);
 }
 
 void flight_sweep(const struct master *m)

@@ -16,6 +16,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/role.h"
 #include "master/master.h"
+#include "master/naming.h"
 #include "master/signals.h"
 #include "master/supervise.h"
 
@@ -79,7 +80,7 @@ static int spawn(struct helper_process *h)
     fd_close(&pair[1]);
     h->pid = pid;
     h->phase = HELPER_STARTING;
-    h->sent = h->logs_sent = h->keys.process = 0;
+    h->sent = h->logs_sent = h->names_sent = h->keys.process = 0;
     h->is_killed = false;
     stat_set(&m->stats->helper_pid, (uint64_t)pid);
     return 0;
@@ -97,7 +98,7 @@ static bool needs_keys(const struct conf *conf)
     return false;
 }
 
-enum due { DUE_NOTHING, DUE_KEYS, DUE_GENERATION, DUE_LOGS };
+enum due { DUE_NOTHING, DUE_KEYS, DUE_GENERATION, DUE_NAMES, DUE_LOGS };
 
 static void generation_message(const struct master *m, struct ipc_msg *msg)
 {
@@ -131,6 +132,8 @@ static enum due next_due(struct helper_process *h, struct ipc_msg *msg)
         generation_message(m, msg);
         return DUE_GENERATION;
     }
+    if (naming_message(m, h->names_sent, msg))
+        return DUE_NAMES;
     if (h->logs_sent == m->logs_number)
         return DUE_NOTHING;
     msg->type = IPC_LOGS;
@@ -138,24 +141,39 @@ static enum due next_due(struct helper_process *h, struct ipc_msg *msg)
     return DUE_LOGS;
 }
 
+static void sent(struct helper_process *h, enum due due, const struct ipc_msg *msg)
+{
+    struct master *m = master_of(h);
+
+    switch (due) {
+    case DUE_KEYS:
+        keys_sent(m, &h->keys, &m->generation);
+        break;
+    case DUE_NAMES:
+        h->names_sent = msg->number;
+        break;
+    case DUE_GENERATION:
+        h->sent = msg->number;
+        h->logs_sent = m->logs_number;
+        break;
+    case DUE_LOGS:
+        h->logs_sent = m->logs_number;
+        break;
+    case DUE_NOTHING:
+        break;
+    }
+}
+
 /* 0, or -1 with errno. */
 static int send_due(struct helper_process *h, enum due due, struct ipc_msg *msg)
 {
-    struct master *m = master_of(h);
     int r = ipc_send(h->channel.fd, msg);
 
-    if (due == DUE_KEYS)
+    if (due == DUE_KEYS || due == DUE_NAMES)
         fd_close(&msg->fds[0]); /* it was made for this message */
-    if (r != 0)
-        return -1;
-    if (due == DUE_KEYS) {
-        keys_sent(m, &h->keys, &m->generation);
-        return 0;
-    }
-    h->logs_sent = m->logs_number;
-    if (due == DUE_GENERATION)
-        h->sent = msg->number;
-    return 0;
+    if (r == 0)
+        sent(h, due, msg);
+    return r;
 }
 
 static bool can_be_told(const struct helper_process *h)
@@ -219,6 +237,8 @@ static void on_message(struct helper_process *h, const struct ipc_msg *msg)
     } else if (msg->type == IPC_FAILED)
         log_errorx(NAME " refuses generation %llu: %.*s", (unsigned long long)msg->number,
                    (int)msg->size, msg->data);
+    else if (msg->type == IPC_NAMES)
+        naming_take(master_of(h), msg);
     else
         log_errorx(NAME " said something unknown: %u", msg->type);
 }
@@ -235,8 +255,8 @@ static void receive(struct helper_process *h)
     int r = 1;
 
     while (h->channel.fd >= 0 && (r = ipc_recv(h->channel.fd, &msg)) == 1) {
-        ipc_close_fds(&msg);
         on_message(h, &msg);
+        ipc_close_fds(&msg);
     }
     if (h->channel.fd < 0 || (r < 0 && errno == EAGAIN))
         return;

@@ -32,6 +32,7 @@ struct helper_process {
     pid_t pid;             /* 0: there is none */
     uint64_t sent;         /* generation */
     uint64_t logs_sent;    /* m->logs_number */
+    uint64_t names_sent;   /* m->names.serial */
     struct keys_user keys;
     bool is_killed;        /* by us */
     struct backoff backoff;

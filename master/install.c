@@ -93,6 +93,8 @@ static void take_over(struct master *m, struct generation *next, const struct lo
     m->generation = *next;
     generation_init(next);
     if (!m->listen.is_trial)
+        names_follow(&m->names, m->generation.conf);
+    if (!m->listen.is_trial)
         m->nworkers = m->takeover.kind == TAKEOVER_TRIAL ? 1 : m->generation.conf->global.workers;
     stat_set(&m->stats->generation, m->generation.number);
     stat_set(&m->stats->workers, m->nworkers);
@@ -103,8 +105,8 @@ static void take_over(struct master *m, struct generation *next, const struct lo
 static bool make_objects(struct master *m, const struct conf *conf, const struct conf *old,
                          struct report *report)
 {
-    return m->listen.is_trial ? objects_add(m->segment, conf, old, report)
-                              : objects_apply(m->segment, conf, old, report);
+    return m->listen.is_trial ? objects_add(m->segment, &m->names, conf, old, report)
+                              : objects_apply(m->segment, &m->names, conf, old, report);
 }
 
 bool install(struct master *m, struct generation *next, unsigned wait_ms, struct report *report)
@@ -123,7 +125,7 @@ bool install(struct master *m, struct generation *next, unsigned wait_ms, struct
 
         report_init(&again);
         if (old)
-            (void)objects_apply(m->segment, old, old, &again);
+            (void)objects_apply(m->segment, &m->names, old, old, &again);
         report_fini(&again);
         listen_abort(&m->listen);
         logs_fini(&logs);

@@ -58,6 +58,8 @@ struct master {
     struct segment *segment;
     struct stats_rpd_shared *stats; /* in the segment */
     struct generation generation;   /* in force */
+    struct names names;             /* the latest answer of each */
+    uint64_t names_refused_us;      /* when the log was told that one could not be taken */
     struct logs logs;
     uint64_t logs_number;           /* counts reopenings */
     struct listen_table listen;

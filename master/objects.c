@@ -62,10 +62,21 @@ static void configure_admin(struct stats_server_shared *shared, const struct con
     stat_set(&shared->admin_uid, 0);
 }
 
+/* Nothing is known of its health. */
+static void begin_anew(struct stats_server_shared *shared, enum server_why why)
+{
+    stat_set(&shared->failures_row, 0);
+    stat_set(&shared->ejections_row, 0);
+    stat_set(&shared->ewma_us, 0);
+    set_state(shared, SERVER_UNCHECKED, why);
+}
+
 static void fill_server(struct stats_server_shared *shared, const struct conf_server *s,
                         const struct conf_server *old)
 {
-    struct slice text = slice_str(s->text);
+    bool is_found = s->is_name && s->addr.len > 0;
+    char buf[ADDR_TEXT_MAX];
+    struct slice text = slice_str(is_found ? addr_format(&s->addr, buf) : s->text);
 
     if (text.n >= sizeof shared->address)
         text.n = sizeof shared->address - 1;
@@ -75,8 +86,9 @@ static void fill_server(struct stats_server_shared *shared, const struct conf_se
         configure_weight(shared, s);
     if (!old || old->is_down != s->is_down)
         configure_admin(shared, s);
-    if (!old)
-        set_state(shared, SERVER_UNCHECKED, SERVER_WHY_CONFIGURED);
+    /* Behind another address is another machine. */
+    if (!old || (is_found && old->addr.len > 0 && !addr_eq(&s->addr, &old->addr)))
+        begin_anew(shared, is_found ? SERVER_WHY_NAME : SERVER_WHY_CONFIGURED);
     set_resolved(shared, s, old ? old->addr.len > 0 : true);
 }
 
@@ -176,9 +188,25 @@ static void backends_by_name(const struct conf *conf, struct smap *map)
         (void)smap_put(map, slice_str(conf->backends[i].name), &conf->backends[i]);
 }
 
+/* `was`: the same in the configuration before, or NULL. */
+static void apply_servers(struct segment *seg, const struct names *names,
+                          const struct conf_backend *b, const struct conf_backend *was,
+                          bool is_kept, struct report *report)
+{
+    struct names_view view, view_was;
+    const struct conf_backend *now = names_view(&view, names, b);
+    const struct conf_backend *before = was ? names_view(&view_was, names, was) : NULL;
+
+    for (size_t i = 0; i < now->server.n; i++)
+        apply_server(seg, now, &now->server.v[i], before, is_kept, report);
+    names_view_fini(&view);
+    if (was)
+        names_view_fini(&view_was);
+}
+
 /* `is_kept`: servers that there are stay as they are. */
-static void add_all(struct segment *seg, const struct conf *conf, const struct conf *old,
-                    bool is_kept, struct report *report)
+static void add_all(struct segment *seg, const struct names *names, const struct conf *conf,
+                    const struct conf *old, bool is_kept, struct report *report)
 {
     struct smap olds;
 
@@ -192,29 +220,74 @@ static void add_all(struct segment *seg, const struct conf *conf, const struct c
         const struct conf_backend *was = smap_get(&olds, slice_str(b->name));
 
         add(seg, STATS_backend, "backend", b->name, report);
-        for (size_t k = 0; k < b->server.n; k++)
-            apply_server(seg, b, &b->server.v[k], was, is_kept, report);
+        apply_servers(seg, names, b, was, is_kept, report);
     }
     add_certificates(seg, conf, old, is_kept, report);
     smap_fini(&olds);
 }
 
-bool objects_apply(struct segment *seg, const struct conf *conf, const struct conf *old,
-                   struct report *report)
+bool objects_apply(struct segment *seg, const struct names *names, const struct conf *conf,
+                   const struct conf *old, struct report *report)
 {
     unsigned errors = report->errors;
 
     segment_mark_begin(seg);
-    add_all(seg, conf, old, false, report);
+    add_all(seg, names, conf, old, false, report);
     segment_mark_end(seg);
     return report->errors == errors;
 }
 
-bool objects_add(struct segment *seg, const struct conf *conf, const struct conf *old,
-                 struct report *report)
+bool objects_add(struct segment *seg, const struct names *names, const struct conf *conf,
+                 const struct conf *old, struct report *report)
 {
     unsigned errors = report->errors;
 
-    add_all(seg, conf, old, true, report);
+    add_all(seg, names, conf, old, true, report);
     return report->errors == errors;
+}
+
+/* ---- one backend ---- */
+
+static void drop(struct segment *seg, const struct conf_backend *b, const struct conf_server *s)
+{
+    struct strbuf name;
+
+    strbuf_init(&name);
+    server_name(&name, b, s);
+    segment_drop(seg, STATS_server, name.s);
+    strbuf_fini(&name);
+}
+
+/* Takes those out of the one that the other does not have. */
+static unsigned drop_others(struct segment *seg, const struct conf_backend *from,
+                            const struct conf_backend *kept)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < from->server.n; i++) {
+        if (server_of(kept, from->server.v[i].name))
+            continue;
+        drop(seg, from, &from->server.v[i]);
+        n++;
+    }
+    return n;
+}
+
+bool objects_change(struct segment *seg, const struct conf_backend *now,
+                    const struct conf_backend *was, struct objects_count *count,
+                    struct report *report)
+{
+    unsigned errors = report->errors;
+
+    count->added = 0;
+    for (size_t i = 0; i < now->server.n; i++) {
+        count->added += !server_of(was, now->server.v[i].name);
+        apply_server(seg, now, &now->server.v[i], was, false, report);
+    }
+    if (report->errors == errors) {
+        count->removed = drop_others(seg, was, now);
+        return true;
+    }
+    (void)drop_others(seg, now, was);
+    return false;
 }

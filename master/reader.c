@@ -24,49 +24,39 @@
 
 /* ---- the child ---- */
 
-/* The bundle, or -1: nothing new, or errors in the report. */
-static int read_task(const struct master *m, enum reader_task task, int *keyring,
-                     struct report *report)
+/* The bundle, or -1 with errors in the report. Names that the master has answers of keep them. */
+static int read_files(const struct master *m, int *keyring, struct report *report)
 {
-    struct conf_text text = m->generation.text; /* the child's own copy: nothing is freed */
-    uint64_t number = m->generation.number + 1;
-    int fd = -1;
+    struct conf_text text; /* the child's own: nothing is freed */
+    int fd;
 
-    switch (task) {
-    case READER_FILES:
-        if (config_load(m->reader.file, &text, keyring, report) == NULL)
-            return -1;
-        break;
-    case READER_RESOLVE:
-        if (!config_resolve_again(&text))
-            return -1;
-        break;
-    }
-    fd = bundle_seal(&text, number);
+    if (config_load(m->reader.file, &m->names, &text, keyring, report) == NULL)
+        return -1;
+    fd = bundle_seal(&text, m->generation.number + 1);
     if (fd < 0)
         report_error(report, "the configuration cannot be handed on: %s", strerror(errno));
     return fd;
 }
 
-static int reader_main(const struct master *m, enum reader_task task, int sock)
+static int reader_main(const struct master *m, int sock)
 {
     struct report report;
     int bundle, keyring = -1;
 
     proctitle_set("rpd: reader");
     report_init(&report);
-    bundle = read_task(m, task, &keyring, &report);
+    bundle = read_files(m, &keyring, &report);
     return answer_send(sock, &report, bundle, keyring) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static void child(const struct master *m, enum reader_task task, int sock)
+static void child(const struct master *m, int sock)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)setpgid(0, 0); /* Ctrl-C is the master's */
     fd_close_from(3, &sock, 1);
     signals_reset();
     if (getppid() == m->pid)
-        _exit(reader_main(m, task, sock));
+        _exit(reader_main(m, sock));
     _exit(EXIT_FAILURE);
 }
 
@@ -129,7 +119,7 @@ void reader_init(struct master *m)
     deadline_init(&m->reader.deadline, on_deadline);
 }
 
-int reader_start(struct master *m, enum reader_task task, const char *file)
+int reader_start(struct master *m, const char *file)
 {
     int pair[2];
     pid_t pid;
@@ -145,10 +135,9 @@ int reader_start(struct master *m, enum reader_task task, const char *file)
         return -1;
     }
     if (pid == 0)
-        child(m, task, pair[1]);
+        child(m, pair[1]);
     fd_close(&pair[1]);
     m->reader.pid = pid;
-    m->reader.task = task;
     deadline_set(&m->events, &m->reader.deadline, READER_TIMEOUT_MS);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* The reader: a child that lives as long as it takes to read and check the configuration, or to
- * resolve names again, so that the master never waits for a file or a name server. */
+/* The reader: a child that lives as long as it takes to read and check the configuration, so that
+ * the master never waits for a file or a name server. */
 #ifndef RPD_MASTER_READER_H
 #define RPD_MASTER_READER_H
 
@@ -9,16 +9,10 @@
 #include "master/config.h"
 #include "master/events.h"
 
-enum reader_task {
-    READER_FILES,   /* a configuration's files */
-    READER_RESOLVE, /* the names of the text in force that did not resolve */
-};
-
 struct reader {
     struct event event;
     struct deadline deadline;
     pid_t pid; /* 0: none runs */
-    enum reader_task task;
     const char *file; /* the caller's, while it runs */
 };
 
@@ -27,7 +21,7 @@ struct master;
 void reader_init(struct master *m);
 /* Forks it, to read `file`. -1 with errno. reload_read() is called with the outcome, never from
  * within this. */
-int reader_start(struct master *m, enum reader_task task, const char *file);
+int reader_start(struct master *m, const char *file);
 /* SIGCHLD: true when the process was the reader. */
 bool reader_exited(struct master *m, pid_t pid, int status);
 /* Kills it, its answer is not wanted any more; its exit still has to be awaited. */

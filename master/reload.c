@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include "common/base/fd.h"
 #include "common/base/log.h"
 #include "master/apply.h"
 #include "master/changes.h"
@@ -15,7 +14,6 @@
 #include "master/supervise.h"
 
 #define WORKERS_TIMEOUT_MS 10000
-#define RESOLVE_MS 10000
 
 static unsigned long long number(const struct master *m)
 {
@@ -84,8 +82,6 @@ static void finish(struct master *m, bool is_ok, struct slice text)
 
     r->phase = RELOAD_IDLE;
     deadline_cancel(&r->deadline);
-    if (config_has_unresolved(&m->generation.text))
-        deadline_set(&m->events, &r->resolve, RESOLVE_MS);
     switch (r->kind) {
     case RELOAD_FILES:
         notify_ready(m->pid);
@@ -99,7 +95,6 @@ static void finish(struct master *m, bool is_ok, struct slice text)
         notify_ready(m->pid);
         apply_finished_back(m, text);
         break;
-    case RELOAD_NAMES:
     case RELOAD_DIFF:
         break;
     }
@@ -108,12 +103,10 @@ static void finish(struct master *m, bool is_ok, struct slice text)
 
 static void refuse(struct master *m, const struct report *report)
 {
-    if (m->reload.kind != RELOAD_NAMES) {
-        stat_inc(&m->stats->reloads_refused);
-        logs_report(report);
-        log_errorx("%s refused: generation %llu stays in force",
-                   m->reload.kind == RELOAD_APPLY ? "apply" : "reload", number(m));
-    }
+    stat_inc(&m->stats->reloads_refused);
+    logs_report(report);
+    log_errorx("%s refused: generation %llu stays in force",
+               m->reload.kind == RELOAD_APPLY ? "apply" : "reload", number(m));
     finish(m, false, strbuf_slice(&report->text));
 }
 
@@ -123,9 +116,7 @@ static void complete(struct master *m)
     struct reload *r = &m->reload;
 
     listen_prune(&m->listen, supervise_acknowledged(m));
-    if (r->kind == RELOAD_NAMES)
-        log_info("names resolved: generation %llu is in force", number(m));
-    else if (m->listen.is_trial)
+    if (m->listen.is_trial)
         log_notice("worker 0 has generation %llu", number(m));
     else
         log_notice("reloaded: generation %llu is in force", number(m));
@@ -178,7 +169,6 @@ static void wait_for_workers(struct master *m, enum reload_kind kind)
 
     r->kind = kind;
     r->phase = RELOAD_APPLYING;
-    deadline_cancel(&r->resolve);
     deadline_set(&m->events, &r->deadline, WORKERS_TIMEOUT_MS);
     reload_progress(m);
 }
@@ -212,7 +202,6 @@ static void note(struct master *m, enum reload_kind kind, const struct report *r
     case RELOAD_BACK:
         apply_swapped_back(m);
         return;
-    case RELOAD_NAMES:
     case RELOAD_DIFF:
         return;
     }
@@ -256,18 +245,6 @@ static void apply(struct master *m, struct generation *next, struct report *repo
     refuse(m, report);
 }
 
-/* What the reader made, which is taken over. */
-static bool open_next(struct master *m, struct generation *next, int bundle, int keyring,
-                      struct report *report)
-{
-    if (m->reload.kind == RELOAD_NAMES) /* no file was read */
-        keyring = generation_share_keyring(&m->generation, report);
-    if (report->errors == 0)
-        return generation_open(next, bundle, keyring, report);
-    fd_close(&bundle);
-    return false;
-}
-
 void reload_read(struct master *m, int bundle, int keyring, struct report *report)
 {
     struct generation next;
@@ -277,10 +254,8 @@ void reload_read(struct master *m, int bundle, int keyring, struct report *repor
     if (m->reload.kind == RELOAD_DIFF) {
         apply_diffed(m, bundle, keyring, report);
         finish(m, true, SLICE_NONE);
-    } else if (bundle >= 0 && open_next(m, &next, bundle, keyring, report))
+    } else if (bundle >= 0 && generation_open(&next, bundle, keyring, report))
         apply(m, &next, report);
-    else if (m->reload.kind == RELOAD_NAMES)
-        finish(m, true, SLICE_NONE); /* still none */
     else
         refuse(m, report);
 }
@@ -296,10 +271,9 @@ void reload_interrupt(struct master *m)
 
     if (r->phase != RELOAD_READING)
         return;
-    assert(r->kind == RELOAD_NAMES || r->kind == RELOAD_DIFF);
+    assert(r->kind == RELOAD_DIFF);
     reader_stop(m);
-    if (r->kind == RELOAD_DIFF)
-        apply_diff_again(m);
+    apply_diff_again(m);
     r->phase = RELOAD_IDLE;
 }
 
@@ -312,10 +286,9 @@ void reload_begin(struct master *m, enum reload_kind kind, const char *file)
 
     r->phase = RELOAD_READING;
     r->kind = kind;
-    deadline_cancel(&r->resolve);
     if (kind == RELOAD_FILES || kind == RELOAD_APPLY)
         notify_reloading();
-    if (reader_start(m, kind == RELOAD_NAMES ? READER_RESOLVE : READER_FILES, file) == 0)
+    if (reader_start(m, file) == 0)
         return;
     report_init(&report);
     report_error(&report, "no process can be made to read the configuration: %s",
@@ -339,16 +312,6 @@ void reload_request(struct master *m, struct client *client)
     reload_poke(m);
 }
 
-static void on_resolve(struct deadline *d)
-{
-    struct master *m = CONTAINER(d, struct master, reload.resolve);
-
-    if (reload_is_free(m) && !m->listen.is_trial)
-        reload_begin(m, RELOAD_NAMES, m->file);
-    else
-        deadline_set(&m->events, d, RESOLVE_MS);
-}
-
 void reload_init(struct master *m)
 {
     struct reload *r = &m->reload;
@@ -357,7 +320,6 @@ void reload_init(struct master *m)
     list_init(&r->waiting);
     list_init(&r->next);
     deadline_init(&r->deadline, on_deadline);
-    deadline_init(&r->resolve, on_resolve);
     strbuf_init(&r->answer);
     origin_init(&m->origin);
     apply_init(&m->apply);
@@ -372,8 +334,6 @@ void reload_fini(struct master *m)
 
 void reload_allow(struct master *m)
 {
-    if (config_has_unresolved(&m->generation.text))
-        deadline_set(&m->events, &m->reload.resolve, RESOLVE_MS);
     reload_poke(m);
 }
 
@@ -384,7 +344,6 @@ void reload_stop(struct master *m)
     r->is_wanted = false;
     r->phase = RELOAD_IDLE;
     deadline_cancel(&r->deadline);
-    deadline_cancel(&r->resolve);
     control_answer_all(&r->waiting, false, SLICE("rpd is stopping\n"));
     control_answer_all(&r->next, false, SLICE("rpd is stopping\n"));
     apply_stop(m);

@@ -26,7 +26,6 @@ enum reload_phase { RELOAD_IDLE, RELOAD_READING, RELOAD_APPLYING };
 
 enum reload_kind {
     RELOAD_FILES, /* the file of the start, anew */
-    RELOAD_NAMES, /* no file is read: names resolved at last */
     RELOAD_APPLY, /* the file of an apply */
     RELOAD_DIFF,  /* read and compared, nothing more */
     RELOAD_BACK,  /* the configuration before an apply */
@@ -40,7 +39,6 @@ struct reload {
     struct list waiting;      /* clients, for the one under way */
     struct list next;         /* clients, for the one afterwards */
     struct deadline deadline; /* of the workers' answers */
-    struct deadline resolve;  /* when to try names again */
     struct strbuf answer;
 };
 

@@ -42,10 +42,10 @@ static void say_report(int fd, const struct report *report)
 
 /* ---- the configuration ---- */
 
-static struct conf *load(const char *file, struct conf_text *text, int *keyring,
-                         struct identity *id, struct report *report)
+static struct conf *load(const char *file, const struct names *known, struct conf_text *text,
+                         int *keyring, struct identity *id, struct report *report)
 {
-    struct conf *conf = config_load(file, text, keyring, report);
+    struct conf *conf = config_load(file, known, text, keyring, report);
 
     *id = (struct identity){ NULL, NULL, NULL };
     if (conf)
@@ -64,7 +64,7 @@ int start_check(const char *file)
     int status = EXIT_FAILURE, keyring;
 
     report_init(&report);
-    conf = load(file, &text, &keyring, &id, &report);
+    conf = load(file, NULL, &text, &keyring, &id, &report);
     say_report(STDERR_FILENO, &report);
     if (conf) {
         (void)dprintf(STDERR_FILENO, "rpd: configuration %s is valid\n", file);
@@ -107,10 +107,13 @@ static bool read_first(struct master *m, struct generation *first, struct report
     struct identity id;
 
     first->number = 1;
-    first->conf = load(m->file, &first->text, &first->keyring, &id, report);
+    if (m->takeover.names >= 0 && names_open(m->takeover.names, &m->names) != 0)
+        log_warnx("hand-off: answers of name servers cannot be read");
+    first->conf = load(m->file, &m->names, &first->text, &first->keyring, &id, report);
     keep_identity(m, &id);
     if (!first->conf)
         return false;
+    names_users_init(&first->users, first->conf);
     first->bundle = bundle_seal(&first->text, first->number);
     if (first->bundle >= 0)
         return true;
@@ -209,6 +212,7 @@ static void init(struct master *m, const char *file, bool is_background)
     daemon_init(&m->daemon);
     pidfile_init(&m->pidfile);
     generation_init(&m->generation);
+    names_init(&m->names);
     logs_init(&m->logs);
     rotation_init(&m->rotation);
     listen_init(&m->listen);
@@ -435,6 +439,7 @@ static void finish(struct master *m)
     events_fini(&m->events);
     leave_segment(m);
     generation_fini(&m->generation);
+    names_fini(&m->names);
     logs_fini(&m->logs);
     kept_fini(&m->kept);
     upgrade_fini(m);

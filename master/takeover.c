@@ -23,7 +23,7 @@
 
 /* ---- the predecessor ---- */
 
-static void hand_rpd(const struct master *m, struct handing *h, const char *mode)
+static void hand_rpd(struct master *m, struct handing *h, const char *mode)
 {
     bool is_back = m->takeover.bundle >= 0;
     int keyring = is_back ? m->takeover.keyring : m->generation.keyring;
@@ -39,6 +39,10 @@ static void hand_rpd(const struct master *m, struct handing *h, const char *mode
     handing_fd(h, "bundle", is_back ? m->takeover.bundle : m->generation.bundle);
     if (keyring >= 0)
         handing_fd(h, "keyring", keyring);
+    fd_close(&m->takeover.handed_names);
+    m->takeover.handed_names = names_seal(&m->names, 0);
+    if (m->takeover.handed_names >= 0)
+        handing_fd(h, "names", m->takeover.handed_names);
     rotation_hand(m, h);
 }
 
@@ -144,7 +148,8 @@ bool takeover_begin(struct master *m)
     struct slice words;
     bool is_good;
 
-    *t = (struct takeover){ .previous = -1, .bundle = -1, .keyring = -1, .status = -1 };
+    *t = (struct takeover){ .previous = -1, .bundle = -1, .keyring = -1, .names = -1,
+                              .handed_names = -1, .status = -1 };
     strbuf_init(&t->text);
     strbuf_init(&t->version);
     strbuf_init(&t->failed);
@@ -160,6 +165,7 @@ bool takeover_begin(struct master *m)
         t->is_untouched = true;
         t->previous = fd_of(words, "previous");
         t->status = fd_of(words, "status");
+        t->names = fd_of(words, "names");
         (void)handoff_get_text(words, "version", &t->version);
         read_failed(t);
     } else
@@ -423,8 +429,8 @@ void takeover_done(struct master *m)
 /* The record as it came, with what went wrong. */
 static void hand_again(const struct master *m, struct handing *h)
 {
-    static const char *const keys[] = { "fd", "segment", "bundle", "keyring", "tickets", "lock",
-                                        "from", "previous" };
+    static const char *const keys[] = { "fd", "segment", "bundle", "keyring", "names", "tickets",
+                                        "lock", "from", "previous" };
     struct slice text = strbuf_slice(&m->takeover.text), kind, words;
     uint64_t fd;
 
@@ -473,6 +479,8 @@ void takeover_fini(struct master *m)
     fd_close(&t->previous);
     fd_close(&t->bundle);
     fd_close(&t->keyring);
+    fd_close(&t->names);
+    fd_close(&t->handed_names);
     fd_close(&t->status);
     t->kind = TAKEOVER_NONE;
 }

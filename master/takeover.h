@@ -31,6 +31,8 @@ struct takeover {
     bool is_untouched;      /* what the record names is all as it came */
     int previous;           /* the program before this one; -1 */
     int bundle, keyring;    /* of the configuration before; -1 */
+    int names;              /* answers of name servers, of before; -1 */
+    int handed_names;       /* the same to be handed over; -1 */
     int status;             /* TRIAL: where to say that it is ready; -1 */
 };
 

@@ -21,6 +21,7 @@
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/master.h"
+#include "master/naming.h"
 #include "master/signals.h"
 #include "master/supervise.h"
 
@@ -114,7 +115,7 @@ int worker_spawn(struct worker *w)
     fd_close(&pair[1]);
     w->pid = pid;
     w->phase = PHASE_STARTING;
-    w->sent = w->acknowledged = w->keys.process = 0;
+    w->sent = w->acknowledged = w->keys.process = w->names_sent = 0;
     w->is_retire_due = w->is_stop_due = w->is_killed = w->has_refused = false;
     listen_worker(&m->listen, w->index, LISTEN_STARTING);
     give_heir_socket(w);
@@ -126,7 +127,7 @@ int worker_spawn(struct worker *w)
 /* ---- what it is told ---- */
 
 enum due { DUE_NOTHING, DUE_STOP, DUE_RETIRE, DUE_KEYS, DUE_LISTEN, DUE_UNLISTEN, DUE_GENERATION,
-           DUE_LOGS };
+           DUE_NAMES, DUE_LOGS };
 
 static void generation_message(const struct worker *w, struct ipc_msg *msg)
 {
@@ -157,6 +158,8 @@ static enum due next_of_service(const struct worker *w, struct ipc_msg *msg)
         generation_message(w, msg);
         return DUE_GENERATION;
     }
+    if (naming_message(m, w->names_sent, msg))
+        return DUE_NAMES;
     if (w->logs_sent < m->logs_number) {
         msg->type = IPC_LOGS;
         logs_message(apply_logs(m, w->index), apply_generation(m, w->index)->bundle, msg);
@@ -215,6 +218,9 @@ static void sent(struct worker *w, enum due due, const struct ipc_msg *msg)
         w->logs_sent = m->logs_number;
         listen_generation_sent(&m->listen, w->index, msg->number);
         break;
+    case DUE_NAMES:
+        w->names_sent = msg->number;
+        break;
     case DUE_LOGS:
         w->logs_sent = m->logs_number;
         break;
@@ -228,7 +234,7 @@ static int send_due(struct worker *w, enum due due, struct ipc_msg *msg)
 {
     int r = ipc_send(w->channel.fd, msg);
 
-    if (due == DUE_KEYS)
+    if (due == DUE_KEYS || due == DUE_NAMES)
         fd_close(&msg->fds[0]); /* it was made for this message */
     if (r == 0)
         sent(w, due, msg);

@@ -38,6 +38,7 @@ struct worker {
     struct deadline kill;  /* LEAVING: when patience ends */
     uint64_t sent, acknowledged; /* generations */
     uint64_t logs_sent;          /* m->logs_number */
+    uint64_t names_sent;         /* m->names.serial */
     struct keys_user keys;
     bool is_retire_due, is_stop_due; /* still to be sent */
     bool is_killed;        /* by us */

@@ -185,6 +185,7 @@ static void swap(struct worker *w, struct generation *g)
         listener_unref(&l);
     }
     w->proxy.generation = g;
+    self_names_follow(w);
     generation_unref(&old);
 }
 
@@ -430,6 +431,9 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
     case IPC_TICKETS:
         on_tickets(w, msg);
         break;
+    case IPC_NAMES:
+        self_names_take(w, msg);
+        break;
     }
     ipc_close_fds(msg);
 }
@@ -520,6 +524,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     p->gate.full = &p->stats->full;
     access_log_init(&p->log, &p->loop, &p->stats->log_dropped);
     up_init(&p->up, &p->conns, args->segment, args->slot, p->stats);
+    self_names_init(w);
     recorder_init(p, args->flight);
     seed_request_ids(&p->ids, args->index);
     timer_init(&w->tick, on_tick);
@@ -543,6 +548,7 @@ static void worker_fini(struct worker *w)
         if (!l->is_removed)
             listener_unref(&l);
     }
+    self_names_fini(w);
     generation_unref(&p->generation);
     access_log_fini(&p->log);
     up_fini(&p->up);

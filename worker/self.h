@@ -32,6 +32,8 @@ struct worker {
     struct segment *segment;
     struct list sockets;
     struct list listeners;
+    struct names names;      /* answers of name servers */
+    struct names_users users; /* of those names, in the generation in force */
     struct timer tick, retire_check;
     uint64_t retire_from_us, retire_at_us;
     bool closes_idle;        /* while it retires */
@@ -48,6 +50,14 @@ void self_answer(struct worker *w, enum ipc_type type, uint64_t number, struct s
 void self_retire(struct worker *w, uint64_t within_ms, bool closes_idle);
 /* Ends at once. */
 void self_stop(struct worker *w);
+
+/* names.c */
+void self_names_init(struct worker *w);
+void self_names_fini(struct worker *w);
+/* A generation is in force. */
+void self_names_follow(struct worker *w);
+/* IPC_NAMES; the fds stay the caller's. */
+void self_names_take(struct worker *w, const struct ipc_msg *msg);
 
 /* orphan.c */
 void orphan_init(struct worker *w);

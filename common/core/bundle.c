@@ -21,7 +21,7 @@
 #include "common/base/fd.h"
 #include "common/base/hash.h"
 
-#define BUNDLE_MAGIC 0x32656c646e756272ull /* "rbundle2" */
+#define BUNDLE_MAGIC 0x33656c646e756272ull /* "rbundle3" */
 #define BUNDLE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 
 struct bundle_header {
@@ -42,7 +42,8 @@ struct bundle_entry {
 };
 
 struct bundle_resolved {
-    uint32_t name;
+    uint32_t name, host;
+    uint32_t weight, is_backup;
     uint32_t len;
     unsigned char addr[sizeof(struct sockaddr_in6)];
 };
@@ -62,7 +63,7 @@ struct writer {
     struct {
         const char *text;
         uint32_t at;
-    } last[4];
+    } last[6];
 };
 
 static uint32_t put_bytes(struct writer *w, struct slice bytes)
@@ -108,11 +109,14 @@ static void put_entry(struct writer *w, const struct conf_entry *e)
 
 static void put_resolved(struct writer *w, const struct conf_resolved *e)
 {
-    struct bundle_resolved r = { .name = put_string(w, e->name) };
+    const struct conf_address *a = &e->found;
+    struct bundle_resolved r = { .name = put_again(w, 4, e->name),
+                                 .host = put_again(w, 5, a->host),
+                                 .weight = a->weight, .is_backup = a->is_backup };
 
-    if (e->addr.len <= sizeof r.addr) {
-        r.len = e->addr.len;
-        memcpy(r.addr, &e->addr.sa, e->addr.len);
+    if (a->addr.len <= sizeof r.addr) {
+        r.len = a->addr.len;
+        memcpy(r.addr, &a->addr.sa, a->addr.len);
     }
     strbuf_add(&w->records, slice_of((const char *)&r, sizeof r));
 }
@@ -223,20 +227,24 @@ static void get_entry(struct reader *r, struct conf_entry *e)
 
 static void get_resolved(struct reader *r, struct conf_resolved *e)
 {
+    struct addr *addr = &e->found.addr;
     struct bundle_resolved b;
 
     memcpy(&b, r->records, sizeof b);
     r->records += sizeof b;
     e->name = get_string(r, b.name);
-    if (b.len > sizeof b.addr) {
+    e->found.host = get_string(r, b.host);
+    e->found.weight = b.weight;
+    e->found.is_backup = b.is_backup != 0;
+    if (b.len > sizeof b.addr || b.weight > UINT16_MAX) {
         r->is_bad = true;
         return;
     }
-    memcpy(&e->addr.sa, b.addr, b.len);
-    e->addr.len = b.len;
+    memcpy(&addr->sa, b.addr, b.len);
+    addr->len = b.len;
 
-    bool is_in4 = b.len == sizeof(struct sockaddr_in) && e->addr.sa.sa_family == AF_INET;
-    bool is_in6 = b.len == sizeof(struct sockaddr_in6) && e->addr.sa.sa_family == AF_INET6;
+    bool is_in4 = b.len == sizeof(struct sockaddr_in) && addr->sa.sa_family == AF_INET;
+    bool is_in6 = b.len == sizeof(struct sockaddr_in6) && addr->sa.sa_family == AF_INET6;
     if (b.len != 0 && !is_in4 && !is_in6)
         r->is_bad = true;
 }

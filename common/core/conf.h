@@ -35,10 +35,22 @@ struct conf_entry {
     unsigned line;
 };
 
-/* A server name that was resolved, or could not be. */
+/* Most addresses of one name; what goes beyond is left out. */
+#define CONF_ADDRESSES_MAX 512
+
+/* One of the addresses of a name. */
+struct conf_address {
+    struct addr addr;  /* with its port */
+    const char *host;  /* of an SRV record: its target; else "" */
+    uint32_t weight;   /* of an SRV record, 1..65535; 0: the server's own */
+    bool is_backup;    /* of an SRV record that has not the lowest priority number */
+};
+struct conf_addresses { struct conf_address *v; size_t n; };
+
+/* An address of a name of the text, or that it has none. All those of a name are neighbours. */
 struct conf_resolved {
-    const char *name; /* "db.internal:5432" as written */
-    struct addr addr; /* len 0: did not resolve */
+    const char *name;          /* "db.internal:5432" or "srv:_http._tcp.db.internal" as written */
+    struct conf_address found; /* addr.len 0: did not resolve */
 };
 
 /* What a file that a setting names has in it, as read. Files of private keys never are. */
@@ -59,9 +71,6 @@ struct conf_text {
  * report has errors. *text need not be initialised; conf_text_fini is due in any case. May block
  * on files. */
 bool conf_read(struct conf_text *text, const char *path, struct report *report);
-/* Resolves the server names of `conf` into text->resolved (blocks on DNS). One that does not
- * resolve is a warning, with `strict` an error. */
-void conf_resolve(struct conf_text *text, const struct conf *conf, struct report *report);
 /* Reads the files that settings of `conf` name into text->files, but for private keys; and the
  * system's CA certificates (system_ca, NULL: there is no such file) where some backend is verified
  * by them. What is in them is not looked at, but that a private key is refused. May block. */
@@ -189,13 +198,17 @@ struct conf_hedge {
 struct conf_server {
     const char *name;  /* name=, or the address as written; unique within the backend */
     const char *text;  /* the address as written */
-    struct addr addr;  /* len 0: the name did not resolve */
+    struct addr addr;  /* len 0: the name did not resolve; if it has several, the first */
+    bool is_name;      /* it stands for the servers that a name has at the moment: names.h */
+    bool is_srv;       /* they are those of SRV records */
+    struct conf_addresses found; /* when the configuration was read; none: did not resolve */
     uint32_t weight;   /* 1..65535, before run-time changes */
     uint32_t max_conns;/* 0: the backend's */
     bool is_backup, is_down;
     struct conf_origin origin;
 };
 struct conf_servers { struct conf_server *v; size_t n; };
+struct conf_nameservers { struct addr *v; size_t n; };
 
 /* C types of the table's TYPE column. */
 #define CONF_C_BOOL bool
@@ -229,6 +242,7 @@ struct conf_servers { struct conf_server *v; size_t n; };
 #define CONF_C_CHECK struct conf_check_value
 #define CONF_C_ROUTE_LOG bool /* is the route's access log off */
 #define CONF_C_SERVERS struct conf_servers
+#define CONF_C_NAMESERVERS struct conf_nameservers
 #define CONF_C_BALANCE struct conf_balance_value
 #define CONF_C_PROTOCOL enum conf_protocol
 #define CONF_C_SEND_PROXY enum conf_send_proxy
@@ -332,8 +346,8 @@ struct conf {
  * not there have an address of length 0. The text may go afterwards. Needs no file, no name
  * service and no privilege. */
 struct conf *conf_build(const struct conf_text *text, struct report *report);
-/* The same, but never NULL: with errors it is good for conf_resolve and conf_check_system only,
- * which then find their mistakes in the same run. */
+/* The same, but never NULL: with errors it is good for conf_resolve (common/net) and
+ * conf_check_system only, which then find their mistakes in the same run. */
 struct conf *conf_build_partial(const struct conf_text *text, struct report *report);
 void conf_free(struct conf **conf);
 

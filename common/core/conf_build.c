@@ -414,7 +414,7 @@ static void builder_init(struct conf_builder *b, const struct conf_text *text,
         smap_init(&b->names[i], false);
         smap_init(&b->keys[i], false);
     }
-    for (size_t i = 0; i < text->resolved.n; i++)
+    for (size_t i = text->resolved.n; i-- > 0;)
         smap_put(&b->resolved, slice_str(text->resolved.v[i].name), &text->resolved.v[i]);
     /* One copy of each, however many settings name it. */
     for (size_t i = 0; i < text->files.n; i++) {

@@ -49,6 +49,17 @@ struct conf_type {
     void (*print)(const void *field, size_t i, struct strbuf *out);
 };
 
+/* A TYPE whose field is a struct with a member n; count_TYPE is its `count`. */
+#define LIST_TYPE(T, ...)                                                                      \
+    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), .is_list = true,      \
+                                             .takes_empty = true, __VA_ARGS__ }
+#define COUNT_OF(T)                                                                            \
+    static size_t count_##T(const void *field)                                                 \
+    {                                                                                          \
+        const CONF_C_##T *list = field;                                                        \
+        return list->n;                                                                        \
+    }
+
 enum conf_when { CONF_WHEN_RELOAD, CONF_WHEN_RESTART };
 
 struct conf_setting {
@@ -113,7 +124,8 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(FIELD_RULES) X(HOST_HEADER)         \
     X(RETRY_ON) X(ROUTE_LOG) X(SERVERS) X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE)           \
     X(CERTIFICATE) X(CERTIFICATES) X(ALPNS) X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY)        \
-    X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK) X(EJECT_ON) X(HEDGE)
+    X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK) X(EJECT_ON) X(HEDGE)     \
+    X(NAMESERVERS)
 #define CONF_DECLARE_TYPE(TYPE) extern const struct conf_type conf_type_##TYPE;
 CONF_TYPES(CONF_DECLARE_TYPE)
 #undef CONF_DECLARE_TYPE
@@ -150,7 +162,7 @@ struct conf_builder {
     uint64_t defaults_set[CONF_KIND_COUNT];   /* bits of what [defaults] sections set */
     struct smap names[CONF_KIND_COUNT]; /* -> struct conf_section */
     struct smap keys[CONF_KIND_COUNT];  /* -> struct conf_setting or conf_later */
-    struct smap resolved;               /* -> struct conf_resolved */
+    struct smap resolved;               /* -> the first struct conf_resolved of the name */
     struct smap files;                  /* path -> struct slice */
     struct smap strings;                /* origins' texts, copied once */
     unsigned suggestions_left; /* looking through thousands of names for each error costs */
@@ -170,6 +182,11 @@ void *conf_alloc(struct conf_builder *b, size_t n);
 struct slice conf_dup(struct conf_builder *b, struct slice s);
 /* A copy in lower case (ASCII). */
 struct slice conf_lower(struct conf_builder *b, struct slice text);
+/* Of a label of a name, in lower case. */
+static inline bool conf_is_host_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
 /* Labels with a dot between any two; lower case. */
 bool conf_is_domain(struct slice name);
 /* What the text has of that file; p NULL: nothing. */
@@ -187,6 +204,9 @@ void conf_section_warning(struct conf_builder *b, const struct conf_section *s, 
 /* " (did you mean 'x'?)" or "". */
 const char *conf_did_you_mean(struct conf_builder *b, struct slice wrong,
                               const char *const *names, size_t n);
+/* An address of the language, of a name the first that was found (len 0: none); false when
+ * reported. */
+bool conf_parse_addr(struct conf_cursor *c, struct slice text, struct addr *addr, bool *is_name);
 /* The section of that kind and name, or NULL, reported. */
 struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kind,
                                        struct slice name);

@@ -1,42 +1,20 @@
 /* Settings of several values: how an item of each list TYPE is parsed and printed. Reached
  * through the rows of the settings table only. */
-#include <inttypes.h>
 #include <string.h>
 #include "common/core/conf_impl.h"
 
-#define LIST_TYPE(T, ...)                                                                      \
-    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), .is_list = true,      \
-                                             .takes_empty = true, __VA_ARGS__ }
-
-/* "backend/server" is a name in the statistics segment: leave room for the backend's. */
-#define SERVER_NAME_MAX 100
-
-/* `count` of a list type: its field is a struct with a member n. */
-#define COUNT_OF(T)                                                                            \
-    static size_t count_##T(const void *field)                                                 \
-    {                                                                                          \
-        const CONF_C_##T *list = field;                                                        \
-        return list->n;                                                                        \
-    }
-
-/* The address of a name that was resolved; len 0 if it was not. */
-static struct addr resolved_addr(struct conf_cursor *c, struct slice text)
+bool conf_parse_addr(struct conf_cursor *c, struct slice text, struct addr *addr, bool *is_name)
 {
-    const struct conf_resolved *r = smap_get(&c->b->resolved, text);
-
-    return r ? r->addr : (struct addr){ .len = 0 };
-}
-
-/* An address of the language; false when reported. */
-static bool parse_addr(struct conf_cursor *c, struct slice text, struct addr *addr)
-{
+    const struct conf_resolved *r;
     struct slice name;
     enum addr_parse rc = addr_parse(text, addr, &name);
 
+    *is_name = rc == ADDR_NAME;
     if (rc == ADDR_OK)
         return true;
     if (rc == ADDR_NAME) {
-        *addr = resolved_addr(c, text);
+        r = smap_get(&c->b->resolved, text);
+        *addr = r ? r->found.addr : (struct addr){ .len = 0 };
         return true;
     }
     conf_value_error(c, "'%.*s': %s", SLICE_ARG(text), addr_parse_error(rc));
@@ -49,8 +27,9 @@ static void parse_bind(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_binds *list = field;
     struct addr addr;
+    bool is_name;
 
-    if (!parse_addr(c, text, &addr))
+    if (!conf_parse_addr(c, text, &addr, &is_name))
         return;
     list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
     list->v[list->n++] = (struct conf_bind){ addr, conf_dup(c->b, text).p, c->origin };
@@ -135,11 +114,6 @@ LIST_TYPE(LISTENERS, .name = "list of listeners", .parse = parse_listener,
 
 /* ---- hosts ---- */
 
-static bool is_host_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
-
 struct slice conf_lower(struct conf_builder *b, struct slice text)
 {
     struct slice lower = conf_dup(b, text);
@@ -155,7 +129,7 @@ bool conf_is_domain(struct slice name)
     char before = '.';
 
     for (size_t i = 0; i < name.n; i++) {
-        if (!is_host_char(name.p[i]) && (name.p[i] != '.' || before == '.'))
+        if (!conf_is_host_char(name.p[i]) && (name.p[i] != '.' || before == '.'))
             return false;
         before = name.p[i];
     }
@@ -358,160 +332,3 @@ static void print_rule(const void *field, size_t i, struct strbuf *out)
 COUNT_OF(FIELD_RULES)
 LIST_TYPE(FIELD_RULES, .name = "list of rules", .takes_variables = true, .parse = parse_rule,
           .next_item = next_rule, .count = count_FIELD_RULES, .print = print_rule);
-
-/* ---- servers ---- */
-
-enum server_option { SERVER_NAME, SERVER_WEIGHT, SERVER_MAX_CONNS, SERVER_BACKUP, SERVER_DOWN };
-
-static const struct {
-    const char *name;
-    enum server_option option;
-    bool takes_value;
-    uint64_t max; /* of a number */
-} server_options[] = {
-    { "name", SERVER_NAME, true, 0 },
-    { "weight", SERVER_WEIGHT, true, 65535 },
-    { "max_conns", SERVER_MAX_CONNS, true, 10000000 },
-    { "backup", SERVER_BACKUP, false, 0 },
-    { "down", SERVER_DOWN, false, 0 },
-};
-#define NSERVER_OPTIONS (sizeof server_options / sizeof server_options[0])
-
-static bool is_name(struct slice s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-
-        if (!is_host_char(ascii_lower(c)) && c != '.')
-            return false;
-    }
-    return s.n > 0;
-}
-
-static void take_server_option(struct conf_cursor *c, struct conf_server *server, size_t i,
-                               struct slice value)
-{
-    uint64_t number = 0;
-
-    if (server_options[i].max > 0 &&
-        (!slice_u64(value, &number) || number > server_options[i].max)) {
-        conf_value_error(c, "%s: '%.*s' is no number from 0 to %" PRIu64,
-                         server_options[i].name, SLICE_ARG(value), server_options[i].max);
-        return;
-    }
-    switch (server_options[i].option) {
-    case SERVER_NAME:
-        if (!is_name(value) || value.n > SERVER_NAME_MAX)
-            conf_value_error(c, "name: '%.*s' is no name: up to %d of A-Z a-z 0-9 _ . -",
-                             SLICE_ARG(value), SERVER_NAME_MAX);
-        server->name = conf_dup(c->b, value).p;
-        break;
-    case SERVER_WEIGHT:
-        server->weight = (uint32_t)number;
-        break;
-    case SERVER_MAX_CONNS:
-        server->max_conns = (uint32_t)number;
-        break;
-    case SERVER_BACKUP:
-        server->is_backup = true;
-        break;
-    case SERVER_DOWN:
-        server->is_down = true;
-        break;
-    }
-}
-
-static void unknown_server_option(struct conf_cursor *c, struct slice name)
-{
-    const char *names[NSERVER_OPTIONS];
-
-    for (size_t i = 0; i < NSERVER_OPTIONS; i++)
-        names[i] = server_options[i].name;
-    conf_value_error(c, "'%.*s' is none of name=, weight=, max_conns=, backup, down%s",
-                     SLICE_ARG(name), conf_did_you_mean(c->b, name, names, NSERVER_OPTIONS));
-}
-
-static void parse_server_options(struct conf_cursor *c, struct conf_server *server,
-                                 struct slice rest)
-{
-    unsigned seen = 0;
-
-    while (rest.n > 0) {
-        struct slice word = conf_cut_word(&rest);
-        size_t equals = slice_find(word, '='), i = 0;
-        struct slice name = slice_of(word.p, equals);
-        bool has_value = equals < word.n;
-
-        while (i < NSERVER_OPTIONS && !slice_eq(slice_str(server_options[i].name), name))
-            i++;
-        if (i == NSERVER_OPTIONS) {
-            unknown_server_option(c, name);
-        } else if (has_value != server_options[i].takes_value) {
-            conf_value_error(c, "'%s' %s", server_options[i].name,
-                             has_value ? "takes no value" : "needs a value: write it with '='");
-        } else if (seen & 1u << i) {
-            conf_value_error(c, "'%s' is given twice", server_options[i].name);
-        } else {
-            seen |= 1u << i;
-            take_server_option(c, server, i,
-                               has_value ? slice_of(word.p + equals + 1, word.n - equals - 1)
-                                         : SLICE_NONE);
-        }
-    }
-}
-
-static bool server_addr_is_good(struct conf_cursor *c, struct slice text, struct addr *addr)
-{
-    if (slice_starts(text, SLICE("srv:"))) {
-        conf_value_error(c, "'srv:' is not supported yet");
-        return false;
-    }
-    if (!parse_addr(c, text, addr))
-        return false;
-    if (*text.p == ':') {
-        conf_value_error(c, "'%.*s' names no host to connect to", SLICE_ARG(text));
-        return false;
-    }
-    return true;
-}
-
-static void parse_server(struct conf_cursor *c, struct slice text, void *field)
-{
-    struct conf_servers *list = field;
-    struct slice rest = text, word = conf_cut_word(&rest);
-    struct conf_server server = { .weight = 1, .origin = c->origin };
-
-    if (!server_addr_is_good(c, word, &server.addr))
-        return;
-    server.text = conf_dup(c->b, word).p;
-    parse_server_options(c, &server, rest);
-    if (!server.name) {
-        server.name = server.text;
-        if (word.n > SERVER_NAME_MAX)
-            conf_value_error(c, "give it a name=: the address is longer than %d characters",
-                             SERVER_NAME_MAX);
-    }
-    list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
-    list->v[list->n++] = server;
-}
-
-static void print_server(const void *field, size_t i, struct strbuf *out)
-{
-    const struct conf_servers *list = field;
-    const struct conf_server *s = &list->v[i];
-
-    conf_print_escaped(out, slice_str(s->text));
-    /* A name made from the address is made again: "10.0.0.1:80#2" is none to write. */
-    if (strcmp(s->name, s->text) != 0 && !strchr(s->name, '#'))
-        strbuf_printf(out, " name=%s", s->name);
-    if (s->weight != 1)
-        strbuf_printf(out, " weight=%" PRIu32, s->weight);
-    if (s->max_conns != 0)
-        strbuf_printf(out, " max_conns=%" PRIu32, s->max_conns);
-    strbuf_adds(out, s->is_backup ? " backup" : "");
-    strbuf_adds(out, s->is_down ? " down" : "");
-}
-
-COUNT_OF(SERVERS)
-LIST_TYPE(SERVERS, .name = "list of servers", .parse = parse_server, .count = count_SERVERS,
-          .print = print_server);

@@ -5,7 +5,6 @@
 
 #define TYPE(T, ...) \
     const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), __VA_ARGS__ }
-#define LIST_TYPE(T, ...) TYPE(T, .is_list = true, .takes_empty = true, __VA_ARGS__)
 
 #define PROTOCOL_MAX 255 /* bytes of a name in ALPN, RFC 7301 3.1 */
 

@@ -50,6 +50,8 @@ enum ipc_type {
      * that number. Of IPC_LOGS it gets the error log's file alone, number = its level. */
     IPC_KEYS_ALLOW, /* number = a channel's; fds = the keyring that it may use from now on, or none;
                      * answered in the same way */
+    /* `rpd: helper` -> master -> worker, helper */
+    IPC_NAMES,      /* fds = answers of name servers (names.h), those that are new */
 };
 
 #define IPC_HAS_LOG 1u

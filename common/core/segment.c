@@ -343,6 +343,14 @@ void segment_mark_end(struct segment *seg)
     }
 }
 
+void segment_drop(struct segment *seg, enum stats_kind kind, const char *name)
+{
+    struct segment_entry *e = find(seg, kind, name);
+
+    if (e)
+        stat_set(&e->is_used, 0);
+}
+
 /* ---- a worker's death ---- */
 
 /* False where the file has a hole: nothing was written, and to look would take memory. */

@@ -150,6 +150,8 @@ int segment_add(struct segment *seg, enum stats_kind kind, const char *name);
  * not touch as unused: readers skip them, their counts stay for when the name comes back. */
 void segment_mark_begin(struct segment *seg);
 void segment_mark_end(struct segment *seg);
+/* The master: marks this one as unused, if it is there. */
+void segment_drop(struct segment *seg, enum stats_kind kind, const char *name);
 /* The master, when a worker died: zero its gauges, state and pid in every object. */
 void segment_worker_died(struct segment *seg, unsigned slot);
 

@@ -462,7 +462,7 @@ def test_days_left_are_shown(served, files):
 @pytest.mark.skipif(not CAN_MOUNT, reason="needs a view of files of its own for /etc/hosts")
 @pytest.mark.parametrize("keys", ["on", "off"])
 def test_keys_stay_when_a_name_resolves_at_last(served, files, tmp_path, keys):
-    """Nothing but the name is read: what files say by then comes with the next reload."""
+    """No file is read for it: what files say by then comes with the next reload."""
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost\n")
     one = served(files.leaf, globals_=f"key_process = {keys}",
@@ -474,7 +474,8 @@ def test_keys_stay_when_a_name_resolves_at_last(served, files, tmp_path, keys):
     one.put(files.rsa)
     with open(hosts, "a", encoding="ascii") as stream:
         stream.write("127.0.0.1 late.test\n")
-    one.d.wait_stats(lambda s: s["rpd"]["generation"] == 2, timeout=30)
+    one.d.wait_stats(lambda s: s["backends"]["late"]["servers"]["late.test:9"]["state"]
+                     == "unchecked", timeout=30)
     for _ in range(4):
         assert one.seen() == ["www.test", "*.www.test"]
     one.d.reload()

@@ -23,6 +23,7 @@ MAX_COLUMNS = 100
 LAYERS = {
     "common/base": [],
     "common/core": ["common/base"],
+    "common/net": ["common/base", "common/core"],
     "common/tls": ["common/base", "common/core"],
     "worker/io": ["common"],
     "worker/up": ["worker/io", "common"],
@@ -37,6 +38,7 @@ LAYERS = {
 # Headers of libraries, and the only layers that know them; the rest in <> has to be libc's (and
 # the kernel's) by its folder.
 LIBRARIES = {
+    "ares.h": ["common/net"],
     "ini.h": ["common/core"],
     "pcre2.h": ["common/core"],
     "llhttp.h": ["worker/http", "helper"],
@@ -147,8 +149,8 @@ def include_problem(path, mark, included):
     if not os.path.exists(included):
         return "is not a path from the root of the tree"
     target = layer_of(included)
-    if layer == "ctl" and target == "common/tls":
-        return "rpctl goes without OpenSSL"
+    if layer == "ctl" and target in ("common/tls", "common/net"):
+        return "rpctl goes without OpenSSL and c-ares"
     allowed = [layer, *LAYERS[layer]]
     if not any(target == a or target.startswith(a + "/") for a in allowed):
         return "{} may not include {}".format(layer, target)

@@ -19,8 +19,11 @@ static void add_resolved(struct conf_text *text, const char *name, const char *a
     struct slice none;
 
     r->name = name;
+    r->found.host = addr ? "target.test" : "";
+    r->found.weight = addr ? 7 : 0;
+    r->found.is_backup = addr != NULL;
     if (addr)
-        ck_assert_int_eq(addr_parse(slice_str(addr), &r->addr, &none), ADDR_OK);
+        ck_assert_int_eq(addr_parse(slice_str(addr), &r->found.addr, &none), ADDR_OK);
 }
 
 static void add_file(struct conf_text *text, const char *path, struct slice content)
@@ -61,9 +64,13 @@ static void expect_same(const struct conf_text *a, const struct conf_text *b)
     ck_assert_uint_eq(a->resolved.n, b->resolved.n);
     for (size_t i = 0; i < a->resolved.n; i++) {
         ck_assert_str_eq(a->resolved.v[i].name, b->resolved.v[i].name);
-        ck_assert_uint_eq(a->resolved.v[i].addr.len, b->resolved.v[i].addr.len);
-        ck_assert(a->resolved.v[i].addr.len == 0 ||
-                  addr_eq(&a->resolved.v[i].addr, &b->resolved.v[i].addr));
+        const struct conf_address *x = &a->resolved.v[i].found, *y = &b->resolved.v[i].found;
+
+        ck_assert_str_eq(x->host, y->host);
+        ck_assert_uint_eq(x->weight, y->weight);
+        ck_assert_uint_eq(x->is_backup, y->is_backup);
+        ck_assert_uint_eq(x->addr.len, y->addr.len);
+        ck_assert(x->addr.len == 0 || addr_eq(&x->addr, &y->addr));
     }
     ck_assert_uint_eq(a->files.n, b->files.n);
     for (size_t i = 0; i < a->files.n; i++) {

@@ -1,6 +1,7 @@
 /* What is wrong between sections: routes, listeners, backends, and the machine they meet. */
 #include <sys/stat.h>
 #include <time.h>
+#include "common/net/resolve.h"
 #include "t/unit/conf_fixture.h"
 
 #define APP "[backend app]\nserver = 127.0.0.1:1\n" /* lines 1 and 2 */
@@ -265,7 +266,7 @@ START_TEST(test_names_resolve)
                      "[backend b]\nserver = localhost:81, localhost:81 name=two, "
                      "none.invalid:82\n");
     ck_assert_uint_eq(x.conf->backends[0].server.v[0].addr.len, 0);
-    conf_resolve(&x.text, x.conf, &x.report);
+    conf_resolve(&x.text, x.conf, NULL, &x.report);
     ck_assert_uint_eq(x.report.errors, 0);
     ck_assert_ptr_nonnull(strstr(x.report.text.s, "f.ini:5: warning: [backend b] server: "
                                  "'none.invalid:82' does not resolve and is down: "));
@@ -284,7 +285,7 @@ START_TEST(test_names_resolve)
     conf_free(&conf);
 
     /* What was looked up is not looked up again. */
-    conf_resolve(&x.text, x.conf, &x.report);
+    conf_resolve(&x.text, x.conf, NULL, &x.report);
     ck_assert_uint_eq(x.text.resolved.n, 3);
     fixture_end(&x);
 }
@@ -297,10 +298,10 @@ START_TEST(test_strict_names)
     fixture_begin(&x);
     fixture_good(&x, "[global]\nstrict = on\n[listener l]\nbind = :80\ndefault_backend = b\n"
                      "[backend b]\nserver = none.invalid:82\n");
-    conf_resolve(&x.text, x.conf, &x.report);
+    conf_resolve(&x.text, x.conf, NULL, &x.report);
     ck_assert_uint_eq(x.report.errors, 1);
     fixture_good(&x, "[listener l]\nbind = none.invalid:80\n");
-    conf_resolve(&x.text, x.conf, &x.report);
+    conf_resolve(&x.text, x.conf, NULL, &x.report);
     ck_assert_uint_eq(x.report.errors, 1);
     fixture_end(&x);
 }
@@ -345,7 +346,7 @@ START_TEST(test_partial_conf)
     struct conf *conf = conf_build_partial(&x.text, &x.report);
     ck_assert_ptr_nonnull(conf);
     unsigned errors = x.report.errors;
-    conf_resolve(&x.text, conf, &x.report);
+    conf_resolve(&x.text, conf, NULL, &x.report);
     conf_check_system(conf, &x.report);
     ck_assert_uint_eq(x.report.errors, errors + 2);
     conf_free(&conf);

@@ -238,7 +238,6 @@ START_TEST(test_not_supported_yet)
 
     fixture_begin(&x);
     bad(&x, "backend", "protocol = http2", "'http2' is not supported yet");
-    bad(&x, "backend", "server = srv:_http._tcp.example.com", "'srv:' is not supported yet");
     bad(&x, "route", "access_log = /var/log/r.log", "a log file of the route's own is not "
                                                     "supported yet");
     bad(&x, "route", "access_log = stdout", "'stdout' is not supported yet");
@@ -502,6 +501,15 @@ START_TEST(test_bad_servers)
     bad(&x, "backend", "server = 10.0.0.1", "'10.0.0.1': the port is missing");
     bad(&x, "backend", "server = :80", "':80' names no host to connect to");
     bad(&x, "backend", "server = 10.0.0.1:0", "'10.0.0.1:0': the port is not");
+    bad(&x, "backend", "server = srv:_a._tcp.b.test:80", "'srv:_a._tcp.b.test:80': the port of "
+        "srv: is in its records (did you mean 'srv:_a._tcp.b.test'?)");
+    bad(&x, "backend", "server = srv:10.0.0.1", "'srv:10.0.0.1': srv: takes a name, not an "
+        "address (did you mean '10.0.0.1:PORT'?)");
+    bad(&x, "backend", "server = srv:", "'srv:': no name to ask SRV records of");
+    bad(&x, "backend", "server = srv:a.test weight=2", "weight: servers of srv: have the weights "
+        "of their records");
+    bad(&x, "global", "nameserver = dns.test:53", "'dns.test:53': a name server is told by its");
+    bad(&x, "global", "nameserver = :53", "':53': ");
     bad(&x, "backend", "server = 10.0.0.1:1 wieght=1", "'wieght' is none of name=, weight=, "
         "max_conns=, backup, down (did you mean 'weight'?)");
     bad(&x, "backend", "server = 10.0.0.1:1 weight=65536", "weight: '65536' is no number from 0 "

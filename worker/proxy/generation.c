@@ -106,8 +106,13 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
         assert(g->routes[i]);
         g->route_names[i] = flight_name(up->flight, conf->routes[i].name);
     }
-    for (size_t i = 0; i < conf->nbackends; i++)
-        g->backends[i] = backend_apply(up, &conf->backends[i], g->backs[i]);
+    for (size_t i = 0; i < conf->nbackends; i++) {
+        struct names_view view;
+
+        g->backends[i] = backend_apply(up, names_view(&view, up->names, &conf->backends[i]),
+                                       g->backs[i]);
+        names_view_fini(&view);
+    }
     return g;
 }
 

@@ -14,6 +14,7 @@
 #include "common/base/hash.h"
 #include "common/core/conf.h"
 #include "common/core/flight.h"
+#include "common/core/names.h"
 #include "common/core/stats.h"
 #include "worker/io/conn.h"
 #include "worker/io/tls.h"
@@ -62,6 +63,8 @@ struct up {
     struct stats_worker *stats;
     unsigned slot;
     struct flight *flight;       /* numbers names; NULL: nobody records. Set after up_init */
+    const struct names *names;   /* answers of name servers; NULL: those of the configuration. The
+                                  * same */
     uint64_t wall_offset;        /* the wall's clock less the loop's */
     struct smap backends;        /* by name */
     struct list all;             /* struct backend */

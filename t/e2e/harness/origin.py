@@ -50,7 +50,8 @@ class OriginConn(Wire):
 class Origin:
     """Listens on a port of the kernel's choice; one thread for each connection."""
 
-    def __init__(self, handler=None, family=socket.AF_INET, path=None, backlog=512, name=""):
+    def __init__(self, handler=None, family=socket.AF_INET, path=None, backlog=512, name="",
+                 host=None, port=0):
         self.handler = handler or echo
         self.name = name
         self.lock = threading.Lock()
@@ -62,10 +63,10 @@ class Origin:
         else:
             self.sock = socket.socket(family)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+            host = host or ("127.0.0.1" if family == socket.AF_INET else "::1")
+            self.sock.bind((host, port))
             self.port = self.sock.getsockname()[1]
-            host = "127.0.0.1" if family == socket.AF_INET else "[::1]"
-            self.addr = f"{host}:{self.port}"
+            self.addr = f"{host if family == socket.AF_INET else f'[{host}]'}:{self.port}"
         self.sock.listen(backlog)
         self.is_closing = False
         threading.Thread(target=self._accept, daemon=True).start()
