@@ -1,5 +1,6 @@
 """A worker's way to `rpd: keys`: it is made again when it did not come to be."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -44,7 +45,9 @@ def seqpackets(pid):
     kind = {row[6]: row[4] for row in rows}
     found = []
     for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        inode = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(fd))
+        inode = None
+        with contextlib.suppress(FileNotFoundError):  # it closes some as we look
+            inode = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(fd))
         if inode and kind.get(inode[1]) == "0005":
             found.append((int(inode[1]), int(fd.name)))
     return [fd for _, fd in sorted(found)]
