@@ -86,7 +86,7 @@ static void log_line(const struct session *s, enum end_reason why)
     struct proxy *p = s->proxy;
     struct vars v;
 
-    if (!access_log_is_on(&p->log) || (s->route && s->route->access_log))
+    if (!access_log_is_on(&p->log) || s->route->access_log)
         return;
     session_vars(s, &v);
     v.end = why;
