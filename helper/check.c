@@ -258,13 +258,14 @@ void check_stop(struct check *c)
     c->is_on = false;
 }
 
-/* What checks found says nothing without them. */
+/* What checks found says nothing without them; and who has an address is down by nothing else,
+ * whatever the reason says by now. */
 static void forget(struct helper_server *s)
 {
     uint64_t why = stat_get(&s->health.server->why);
 
     (void)health_change(&s->health, HEALTH_BIT(SERVER_UP) |
-                        (why == SERVER_WHY_CHECKS_FAILED ? HEALTH_BIT(SERVER_DOWN) : 0),
+                        (why != SERVER_WHY_NO_NAME ? HEALTH_BIT(SERVER_DOWN) : 0),
                         SERVER_UNCHECKED, SERVER_WHY_NO_CHECK, NULL);
 }
 
