@@ -9,8 +9,9 @@
 #include "common/base/log.h"
 #include "helper/servers.h"
 
-/* Connections at a time. */
-#define IN_FLIGHT_MAX 512
+/* Connections at a time; half of them are one backend's at most. Below the usual hard limit of
+ * descriptors. */
+#define IN_FLIGHT_MAX 1000
 /* Between the first checks of two servers: a small backend's are all done within moments, and
  * thousands do not come at once. */
 #define SPREAD_US 1000
@@ -139,21 +140,56 @@ static void warn_exhausted(struct checks *all, const char *why)
 
 static void on_done(void *owner, const struct probe_outcome *o);
 
+static struct check_queue *queue_of(struct check *c)
+{
+    return &server_of(c)->backend->queue;
+}
+
+static bool has_place(const struct checks *all, const struct check_queue *q)
+{
+    return q->in_flight < IN_FLIGHT_MAX - all->in_flight;
+}
+
 static void start(struct check *c)
 {
     assert(!c->probe);
     c->all->in_flight++;
+    queue_of(c)->in_flight++;
     c->probe = probe_start(c->all->conns, &c->target, on_done, c);
 }
 
-/* A place has become free. */
-static void start_waiting(struct checks *all)
+/* The first in turn that has a place; false: none has. */
+static bool start_waiting(struct checks *all)
 {
-    struct list *it;
+    LIST_EACH(it, &all->queues) {
+        struct check_queue *q = CONTAINER(it, struct check_queue, link);
 
-    all->in_flight--;
-    if ((it = list_shift(&all->waiting)) != NULL)
-        start(CONTAINER(it, struct check, waiting));
+        if (!has_place(all, q))
+            continue;
+        start(CONTAINER(list_shift(&q->waiting), struct check, waiting));
+        list_remove(&q->link);
+        if (!list_empty(&q->waiting))
+            list_push(&all->queues, &q->link);
+        return true;
+    }
+    return false;
+}
+
+static void leave(struct check *c)
+{
+    c->all->in_flight--;
+    queue_of(c)->in_flight--;
+    while (start_waiting(c->all))
+        ;
+}
+
+static void wait_for_place(struct check *c)
+{
+    struct check_queue *q = queue_of(c);
+
+    if (list_empty(&q->waiting))
+        list_push(&c->all->queues, &q->link);
+    list_push(&q->waiting, &c->waiting);
 }
 
 static void on_done(void *owner, const struct probe_outcome *o)
@@ -168,17 +204,17 @@ static void on_done(void *owner, const struct probe_outcome *o)
         judge(c, o);
     }
     schedule_next(c, o);
-    start_waiting(c->all);
+    leave(c);
 }
 
 static void on_due(struct timer *t)
 {
     struct check *c = CONTAINER(t, struct check, due);
 
-    if (c->all->in_flight < IN_FLIGHT_MAX)
+    if (has_place(c->all, queue_of(c)))
         start(c);
     else
-        list_push(&c->all->waiting, &c->waiting);
+        wait_for_place(c);
 }
 
 /* ---- life ---- */
@@ -186,7 +222,14 @@ static void on_due(struct timer *t)
 void checks_init(struct checks *all, struct conn_pool *conns)
 {
     *all = (struct checks){ .conns = conns };
-    list_init(&all->waiting);
+    list_init(&all->queues);
+}
+
+void check_queue_init(struct check_queue *q)
+{
+    list_init(&q->link);
+    list_init(&q->waiting);
+    q->in_flight = 0;
 }
 
 void check_init(struct check *c, struct checks *all)
@@ -201,10 +244,12 @@ static void withdraw(struct check *c)
 {
     timer_clear(&loop_of(c)->timers, &c->due);
     list_remove(&c->waiting);
+    if (list_empty(&queue_of(c)->waiting))
+        list_remove(&queue_of(c)->link);
     if (!c->probe)
         return;
     probe_cancel(&c->probe);
-    start_waiting(c->all);
+    leave(c);
 }
 
 void check_stop(struct check *c)
@@ -213,13 +258,14 @@ void check_stop(struct check *c)
     c->is_on = false;
 }
 
-/* What checks found says nothing without them. */
+/* What checks found says nothing without them; and who has an address is down by nothing else,
+ * whatever the reason says by now. */
 static void forget(struct helper_server *s)
 {
     uint64_t why = stat_get(&s->health.server->why);
 
     (void)health_change(&s->health, HEALTH_BIT(SERVER_UP) |
-                        (why == SERVER_WHY_CHECKS_FAILED ? HEALTH_BIT(SERVER_DOWN) : 0),
+                        (why != SERVER_WHY_NO_NAME ? HEALTH_BIT(SERVER_DOWN) : 0),
                         SERVER_UNCHECKED, SERVER_WHY_NO_CHECK, NULL);
 }
 

@@ -11,14 +11,22 @@
 
 struct helper_server;
 
-/* All of them; connections at a time are bounded, and who has to wait does in order. */
+/* All of them; connections at a time are bounded. */
 struct checks {
     struct conn_pool *conns;
-    struct list waiting;  /* of struct check */
+    struct list queues;   /* of struct check_queue: some check waits; whose turn is next first */
     unsigned in_flight;
     uint64_t draws;       /* random numbers so far */
     uint64_t fresh;       /* servers that began to be checked, by which their starts are spread */
     uint64_t warned_us;   /* of exhaustion, the last time */
+};
+
+/* A backend's. It has as many places as it leaves to others, so that one whose servers all hang
+ * does not keep them waiting; who has to wait does in order. */
+struct check_queue {
+    struct list link;     /* of checks->queues */
+    struct list waiting;  /* of struct check */
+    unsigned in_flight;
 };
 
 /* Of a server.
@@ -38,6 +46,7 @@ struct check {
 
 void checks_init(struct checks *all, struct conn_pool *conns);
 
+void check_queue_init(struct check_queue *q);
 void check_init(struct check *c, struct checks *all);
 /* The server's settings are those of its conf now. `is_same`: they are what they were, as far as
  * what is asked, and of whom. */

@@ -136,7 +136,9 @@ enum check_result check_http_take(struct check_http *h, struct slice bytes)
         return h->result = CHECK_BAD_ANSWER;
     if (h->status == 0 && (h->head += bytes.n) > CHECK_HEAD_MAX)
         return h->result = CHECK_BAD_ANSWER;
-    return CHECK_NONE;
+    if (h->status != 0 && (h->rest += bytes.n) > CHECK_REST_MAX)
+        h->result = CHECK_BODY;
+    return h->result;
 }
 
 enum check_result check_http_end(struct check_http *h)

@@ -12,6 +12,9 @@
 /* Most bytes of an answer's head, and of the body that is looked through. */
 #define CHECK_HEAD_MAX 65536
 #define CHECK_BODY_MAX 65536
+/* And of all that comes after the head: that body in chunks of a byte would fit. Extensions and
+ * trailers are no body, and who sends them without end would keep the loop reading. */
+#define CHECK_REST_MAX (8 * CHECK_BODY_MAX)
 
 /* Embedded in a probe. */
 struct check_http {
@@ -19,7 +22,7 @@ struct check_http {
     const struct conf_check_value *check; /* outlives it */
     enum check_result result; /* CHECK_NONE: not decided yet */
     unsigned status;          /* of the final answer; 0: not there yet */
-    size_t head, body;        /* bytes so far */
+    size_t head, rest, body;  /* bytes so far; rest: after the head, as they came */
     struct strbuf seen;       /* the body's end: what the text may begin in */
 };
 

@@ -5,6 +5,10 @@
 #define DEVIATIONS 1.9
 /* Where all are nearly alike a small difference is many deviations. */
 #define DIFFERENCE_MIN 0.05
+/* Of few requests that fail by chance some have more than others: so many deviations of such a
+ * count, and so many failures more for where it is small and not normal, are within chance. */
+#define CHANCE_DEVIATIONS 4
+#define CHANCE_FAILURES 4
 
 double outlier_success(const struct outlier_count *c)
 {
@@ -16,6 +20,15 @@ double outlier_success(const struct outlier_count *c)
 static bool is_judged(const struct outlier_count *c)
 {
     return c->requests >= REQUESTS_MIN;
+}
+
+/* Whether it may be as good as the mean, and had no luck. */
+static bool is_chance(const struct outlier_count *c, double below, double mean)
+{
+    double n = (double)c->requests, beyond = below - CHANCE_FAILURES / n;
+
+    return beyond <= 0
+           || beyond * beyond <= CHANCE_DEVIATIONS * CHANCE_DEVIATIONS * mean * (1 - mean) / n;
 }
 
 static double variance(const struct outlier_count *v, size_t n, const struct outlier_verdict *of)
@@ -50,7 +63,8 @@ struct outlier_verdict outlier_find(const struct outlier_count *v, size_t n, boo
     for (size_t i = 0; i < n; i++) {
         double below = verdict.mean - outlier_success(&v[i]);
 
-        is_out[i] = is_judged(&v[i]) && below >= DIFFERENCE_MIN && below * below > limit;
+        is_out[i] = is_judged(&v[i]) && below >= DIFFERENCE_MIN && below * below > limit
+                    && !is_chance(&v[i], below, verdict.mean);
         verdict.out += is_out[i];
     }
     return verdict;

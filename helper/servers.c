@@ -39,6 +39,7 @@ static struct helper_backend *backend_new(struct servers *all, const char *name)
     b->name = xstrdup(name);
     list_init(&b->servers);
     smap_init(&b->by_name, false);
+    check_queue_init(&b->queue);
     list_push(&all->backends, &b->link);
     (void)smap_put(&all->by_name, slice_str(b->name), b);
     return b;

@@ -37,6 +37,7 @@ struct helper_backend {
     struct stats_backend_shared *shared;
     struct list servers;
     struct smap by_name;
+    struct check_queue queue;
     uint64_t serial;
 };
 

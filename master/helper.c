@@ -388,6 +388,18 @@ bool helper_stop(struct master *m)
     return h->pid == 0;
 }
 
+/* Should the other program not be run after all, this one's end is no crash. */
+void helper_leave_none(struct master *m)
+{
+    struct helper_process *h = &m->helper;
+
+    if (h->pid == 0)
+        return;
+    h->phase = HELPER_LEAVING;
+    h->is_killed = true;
+    (void)kill(h->pid, SIGKILL);
+}
+
 void helper_init(struct master *m)
 {
     struct helper_process *h = &m->helper;

@@ -50,6 +50,9 @@ void helper_settle(struct master *m);
 void helper_sync(struct master *m);
 /* SIGCHLD: true when the process was this one. */
 bool helper_exited(struct master *m, pid_t pid, int status);
+/* Another program takes this process over: it starts a helper of its own, and knows nothing of this
+ * one, which may stand still and never see that its channel has ended. */
+void helper_leave_none(struct master *m);
 /* The last worker is gone: it ends. Whether it has. */
 bool helper_stop(struct master *m);
 

@@ -463,6 +463,7 @@ void takeover_give_back(struct master *m)
         hand_again(m, &h);
     else
         takeover_hand(m, &h);
+    helper_leave_none(m);
     handing_exec(&h, &args, t->previous);
     log_error("upgrade: the program before cannot be run");
     handing_fini(&h);

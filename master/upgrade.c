@@ -64,6 +64,7 @@ static void exec_it(struct master *m)
     handing_init(&h);
     takeover_hand(m, &h);
     log_notice("upgrade: %s takes over", m->program);
+    helper_leave_none(m);
     handing_exec(&h, &args, -1);
     strbuf_printf(&m->upgrade.text, "exec: %s\n", strerror(errno));
     handing_fini(&h);

@@ -40,11 +40,11 @@ bool health_change(const struct health *h, unsigned from, enum server_state to,
     do {
         if (!(HEALTH_BIT(state) & from))
             return false;
-        /* Before the state: of two who change it now, either's will do. */
+        /* Before the state, for who reckons by it: of two who change it now, either's will do. */
         stat_set(&h->server->since, clock_wall_us());
-        stat_set(&h->server->why, why);
     } while (!__atomic_compare_exchange_n(&h->server->state, &state, to, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED));
+    stat_set(&h->server->why, why); /* of who has changed it, only */
     stat_publish(&h->backend->changes);
     log_change(h, state, to, why, detail);
     return true;

@@ -16,7 +16,7 @@ import pytest
 from harness.daemon import plain
 from harness.origin import Origin, echo
 from harness.tls_origin import server_context, tls
-from harness.util import freeze, holds_for, is_alive, patience, wait_until
+from harness.util import fd_count, freeze, holds_for, is_alive, patience, wait_until
 from test_helper import wait_helper
 
 FAST = "check_interval = 100ms\ncheck_timeout = 300ms\nrise = 2\nfall = 2\n"
@@ -394,6 +394,29 @@ def test_those_that_hang_do_not_keep_others_waiting(rpd, origin):
             d.wait_stats(lambda s, name=name, n=n: sum(
                 s["backends"]["pool"]["servers"][name][f"checks_{end}"]
                 for end in ("passed", "failed")) > n + 1, 20)
+
+
+def test_a_backend_that_hangs_does_not_keep_another_waiting(rpd, origin):
+    """However many servers it has, and however long its checks may take."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(4096)
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        dead = "".join(f"server = {where} name=h{i}\n" for i in range(1200))
+        text = plain(origin(), backend=checked())
+        d = rpd(f"{text}\n[backend dead]\n{dead}check = http /\ncheck_interval = 1s\n"
+                "check_timeout = 1h\n\n[route dead]\npath = /dead\nbackend = dead\n")
+        pid = wait_helper(d)
+        wait_until(lambda: fd_count(pid) >= 500)
+        passed = server(d)["checks_passed"]
+        d.wait_stats(
+            lambda s: s["backends"]["pool"]["servers"]["s0"]["checks_passed"] > passed + 5)
+        # Waiting, in flight or neither: none of them is left when their backend goes.
+        d.reload(text)
+        wait_until(lambda: fd_count(pid) < 20)
+        passed = server(d)["checks_passed"]
+        d.wait_stats(
+            lambda s: s["backends"]["pool"]["servers"]["s0"]["checks_passed"] > passed + 2)
 
 
 def test_checks_that_cannot_be_made_are_no_servers_fault(rpd, origin):

@@ -135,6 +135,17 @@ def test_an_upgrade_replaces_it(rpd, origin):
     assert crashes(d) == 0
 
 
+def test_an_upgrade_leaves_none_that_stands_still(rpd, origin):
+    """Nobody would know of it any more, and it never sees that its channel has ended."""
+    d = rpd(plain(origin()))
+    pid = wait_helper(d)
+    freeze(pid)
+    d.upgrade()
+    new = wait_helper(d, not_=pid)
+    wait_until(lambda: d.helper_pids() == [new])
+    assert not is_alive(pid) and crashes(d) == 0
+
+
 def test_it_ends_with_a_master_that_is_killed(rpd, origin):
     d = rpd(plain(origin()))
     d.expect_status = None

@@ -162,6 +162,37 @@ START_TEST(test_a_head_without_end_is_no_answer)
 }
 END_TEST
 
+/* The status is known, and what follows is never a body. */
+static size_t endless(const char *begin, struct slice piece)
+{
+    struct check_http h;
+    size_t n = 0;
+
+    expect(200, 200, "needle");
+    check_http_init(&h, &check);
+    ck_assert_int_eq(check_http_take(&h, slice_str(begin)), CHECK_NONE);
+    while (n <= 2 * CHECK_REST_MAX && check_http_take(&h, piece) == CHECK_NONE)
+        n += piece.n;
+    ck_assert_int_eq(h.result, CHECK_BODY);
+    check_http_fini(&h);
+    return n;
+}
+
+START_TEST(test_an_answer_without_end_is_left)
+{
+    const char *head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    char begin[128];
+
+    (void)snprintf(begin, sizeof begin, "%s1;", head);
+    ck_assert_uint_le(endless(begin, SLICE("abcdefgh")), CHECK_REST_MAX);
+    (void)snprintf(begin, sizeof begin, "%s0\r\n", head);
+    ck_assert_uint_le(endless(begin, SLICE("X-Trailer: y\r\n")), CHECK_REST_MAX);
+    /* A body that may be looked through ends by its own limit, in the smallest chunks as well. */
+    ck_assert_uint_le(endless(head, SLICE("1\r\n.\r\n")), (size_t)6 * CHECK_BODY_MAX);
+}
+END_TEST
+
 UNIT_MAIN("check_http", test_request, test_status, test_what_is_no_answer, test_body,
           test_status_comes_before_the_body, test_head_has_no_body,
-          test_only_so_much_is_looked_through, test_a_head_without_end_is_no_answer)
+          test_only_so_much_is_looked_through, test_a_head_without_end_is_no_answer,
+          test_an_answer_without_end_is_left)

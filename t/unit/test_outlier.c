@@ -93,6 +93,64 @@ START_TEST(test_more_failures_than_requests_is_none_that_succeeded)
 }
 END_TEST
 
+/* xorshift: the same numbers everywhere. */
+static double draw(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return (double)(*state >> 11) / 9007199254740992.0;
+}
+
+static void serve(struct outlier_count *c, uint64_t requests, double fails, uint64_t *state)
+{
+    *c = (struct outlier_count){ requests, 0 };
+    for (uint64_t i = 0; i < requests; i++)
+        c->failures += draw(state) < fails;
+}
+
+/* How many of 10,000 intervals have one out, of ten alike that fail so often. */
+static unsigned unlucky(uint64_t requests, double fails)
+{
+    uint64_t state = 0x9e3779b97f4a7c15u;
+    unsigned intervals = 0;
+
+    for (int t = 0; t < 10000; t++) {
+        for (size_t i = 0; i < N; i++)
+            serve(&counts[i], requests, fails, &state);
+        intervals += outlier_find(counts, N, is_out).out > 0;
+    }
+    return intervals;
+}
+
+START_TEST(test_bad_luck_is_no_failure)
+{
+    ck_assert_uint_eq(unlucky(100, 0.01), 0);
+    ck_assert_uint_eq(unlucky(200, 0.01), 0);
+    ck_assert_uint_le(unlucky(100, 0.1), 10);
+    ck_assert_uint_le(unlucky(200, 0.3), 10);
+}
+END_TEST
+
+START_TEST(test_one_that_fails_more_is_found_in_noise)
+{
+    uint64_t state = 1;
+    unsigned found = 0, others = 0;
+
+    for (int t = 0; t < 1000; t++) {
+        struct outlier_verdict v;
+
+        for (size_t i = 0; i < N; i++)
+            serve(&counts[i], 100, i == 3 ? 0.25 : 0.01, &state);
+        v = outlier_find(counts, N, is_out);
+        found += is_out[3];
+        others += (unsigned)v.out - is_out[3];
+    }
+    ck_assert_uint_ge(found, 900);
+    ck_assert_uint_eq(others, 0);
+}
+END_TEST
+
 START_TEST(test_share_that_may_be_ejected)
 {
     ck_assert(!outlier_may_eject(1, 0, 10000)); /* a lone one never */
@@ -108,4 +166,5 @@ UNIT_MAIN("outlier", test_one_that_fails_stands_out, test_all_alike_are_in,
           test_a_small_difference_is_none, test_half_of_them_are_no_outliers,
           test_few_requests_are_not_judged, test_few_servers_are_no_crowd,
           test_more_failures_than_requests_is_none_that_succeeded,
+          test_bad_luck_is_no_failure, test_one_that_fails_more_is_found_in_noise,
           test_share_that_may_be_ejected)
