@@ -7,7 +7,7 @@
 void up_avoid(struct up_request *r, struct server *s)
 {
     if (r->ntried < UP_TRIED_MAX)
-        r->tried[r->ntried++] = s;
+        r->tried[r->ntried++] = s->stick;
 }
 
 /* Another server than those it was at, charged; if the budget permits. */
@@ -63,7 +63,7 @@ bool up_seek(struct up_request *r, uint32_t failure)
     assert(r->server && !r->next);
     if (r->retries == 0 || !(failure & r->retry_on) || r->ntried == UP_TRIED_MAX)
         return false;
-    r->tried[r->ntried++] = r->server;
+    r->tried[r->ntried++] = r->server->stick;
     r->next = pick_other(r);
     if (!r->next) {
         r->ntried--;

@@ -43,7 +43,7 @@ struct server {
     uint32_t place;              /* among its tier's members */
     uint32_t conf_weight;        /* as configured */
     uint32_t ring_weight;        /* that its points were made by */
-    uint64_t stick;              /* what a client's cookie calls it */
+    uint64_t stick;              /* its names' hash: what a client's cookie calls it */
     uint32_t refs;               /* the backend's, one a request, and those of who names it */
     uint16_t flight_name;
     bool is_backup;
@@ -177,7 +177,7 @@ struct up_request {
     enum end_reason why;
     const char *detail;          /* of why, in TLS's own words; static; NULL: there is no more */
     uint32_t ntried;
-    struct server *tried[UP_TRIED_MAX];
+    uint64_t tried[UP_TRIED_MAX]; /* their `stick`: a reload may free them */
     struct up_request *beside;   /* the other of two; a request counts once */
     bool is_begun, is_waiting;
 };

@@ -413,7 +413,7 @@ static void check_all_full(struct backend *b)
 static bool was_tried(const struct server *s, const struct up_request *r)
 {
     for (uint32_t i = 0; i < r->ntried; i++)
-        if (r->tried[i] == s)
+        if (r->tried[i] == s->stick)
             return true;
     return false;
 }
