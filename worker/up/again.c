@@ -10,6 +10,13 @@ void up_avoid(struct up_request *r, struct server *s)
         r->tried[r->ntried++] = s->stick;
 }
 
+void up_spare(struct up_request *r, const struct server *s)
+{
+    for (uint32_t i = 0; i < r->ntried; i++)
+        if (r->tried[i] == s->stick)
+            r->tried[i--] = r->tried[--r->ntried];
+}
+
 /* Another server than those it was at, charged; if the budget permits. */
 static struct server *pick_other(struct up_request *r)
 {

@@ -208,6 +208,8 @@ void up_again(struct up_request *r, const struct up_result *result);
 void up_anew(struct up_request *r);
 /* No further try of `r` goes to `s`. */
 void up_avoid(struct up_request *r, struct server *s);
+/* `s` was avoided, but has not failed: sticky clients stay with it. */
+void up_spare(struct up_request *r, const struct server *s);
 /* For balance = ewma: how long the server took to a final head, or (tcp) to connect. */
 void server_timed(struct server *s, uint64_t latency_us);
 /* Its server has answered so. */
