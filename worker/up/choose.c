@@ -418,6 +418,17 @@ static bool was_tried(const struct server *s, const struct up_request *r)
     return false;
 }
 
+/* Some server of it is usable; it may be full. */
+static bool is_at_work(const struct tier *t)
+{
+    return t->in > 0 || !list_empty(&t->full);
+}
+
+bool server_has_turn(const struct server *s)
+{
+    return !s->is_backup || !is_at_work(&s->backend->primary);
+}
+
 static struct server *take_best(struct backend *b, struct tier *t, const struct up_request *r)
 {
     struct server *aside[UP_TRIED_MAX], *s; /* tried: only passed over this once */
@@ -466,8 +477,7 @@ static struct server *pick_by_cookie(struct backend *b, const struct up_request 
 
 static struct server *pick_by_source(struct backend *b, const struct up_request *r)
 {
-    bool is_out = b->primary.in == 0 && list_empty(&b->primary.full);
-    struct tier *t = is_out ? &b->backup : &b->primary;
+    struct tier *t = is_at_work(&b->primary) ? &b->primary : &b->backup;
     struct server *s;
 
     while ((s = walk(t, r->stick, 0)) != NULL && !was_tried(s, r)) {

@@ -367,6 +367,7 @@ static void wait_turn(struct up_request *r)
         fail(r, END_QUEUE_FULL);
         return;
     }
+    r->ntried = 0; /* any place will do: those behind do not wait for a certain one */
     r->is_waiting = true;
     r->began_us = b->up->loop->now_us;
     list_push(&b->queue, &r->wait);
@@ -381,7 +382,8 @@ void backend_wake(struct backend *b, struct server *s)
 {
     struct up_request *r = list_empty(&b->queue) ? NULL : first_waiting(b);
 
-    if (r && !turn_yields(b, r->began_us) && server_is_usable(s) && server_try_take(s)) {
+    if (r && server_has_turn(s) && !turn_yields(b, r->began_us) && server_is_usable(s) &&
+        server_try_take(s)) {
         unwait(r);
         request_go(r, s, r->can_reuse);
     } else if (!s->is_in && s->max_conns != 0) {
