@@ -89,13 +89,14 @@ void health_settle(const struct health *h, uint64_t now_us, uint32_t slow_start_
 {
     enum server_state good = is_checked ? SERVER_UP : SERVER_UNCHECKED;
     uint64_t state = stat_get(&h->server->state);
+    uint64_t passed = clock_wall_passed(stat_get(&h->server->since), now_us);
 
-    if (state == SERVER_EJECTED && now_us >= stat_get(&h->server->ejected_until))
+    if (state == SERVER_EJECTED &&
+        (now_us >= stat_get(&h->server->ejected_until) || passed == UINT64_MAX))
         (void)health_change(h, HEALTH_BIT(SERVER_EJECTED),
                             slow_start_ms > 0 ? SERVER_STARTING : good, SERVER_WHY_EJECTION_OVER,
                             NULL);
-    else if (state == SERVER_STARTING &&
-             now_us >= stat_get(&h->server->since) + (uint64_t)slow_start_ms * 1000)
+    else if (state == SERVER_STARTING && passed >= (uint64_t)slow_start_ms * 1000)
         (void)health_change(h, HEALTH_BIT(SERVER_STARTING), good, SERVER_WHY_SLOW_START_OVER,
                             NULL);
 }

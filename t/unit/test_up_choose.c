@@ -230,6 +230,19 @@ START_TEST(ewma_leaves_the_slow_alone)
 END_TEST
 
 /* Nothing is known of s0, but it has as much to do as the others soon. */
+START_TEST(ewma_forgets_what_a_later_clock_saw)
+{
+    apply("balance = ewma\nserver = %0 name=s0\nserver = %1 name=s1\n");
+    server_timed(backends[0]->primary.members[1], 1000);
+    server_failed(backends[0]->primary.members[0]);
+    shared_of("s0")->ewma_at += 3600000000;
+    shared_of("s1")->ewma_at += 3600000000;
+    server_timed(backends[0]->primary.members[1], 1000);
+    count_picks(got, 2, 1000);
+    ck_assert_uint_gt(got[0], 0);
+}
+END_TEST
+
 START_TEST(ewma_does_not_pile_on_the_unknown)
 {
     apply_many(4, "balance = ewma\n", "");
@@ -265,6 +278,7 @@ int main(void)
         weights_change_at_run_time_with_every_algorithm,
         the_algorithm_may_change_with_requests_in_progress, who_was_tried_is_not_picked,
         who_was_tried_is_known_over_reloads, ewma_leaves_the_slow_alone,
+        ewma_forgets_what_a_later_clock_saw,
         ewma_does_not_pile_on_the_unknown, a_failure_counts_as_slow,
     };
 
