@@ -125,6 +125,26 @@ START_TEST(a_worker_begins_with_nobody_waiting)
 }
 END_TEST
 
+/* Places that another worker freed, or leaves to this one, are empty until then. */
+START_TEST(places_are_looked_for_at_each_tick)
+{
+    apply(ONE);
+    begin_on(&q[0], 1);
+    UNTIL(q[0].ready);
+    begin_on(&q[1], 0);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t due = backends[0]->queue_timer.due_us;
+
+        ck_assert_uint_gt(due, loop.now_us);
+        ck_assert_uint_le(due - loop.now_us, TIMER_TICK_US);
+        UNTIL(backends[0]->queue_timer.due_us != due);
+    }
+    finish(&q[0], false);
+    UNTIL(q[1].ready);
+    finish(&q[1], false);
+}
+END_TEST
+
 /* Who waits while others are busy waits for them: backups are for when they are out. */
 START_TEST(a_backup_that_is_free_again_does_not_take_who_waits)
 {
@@ -197,6 +217,7 @@ int main(void)
         waiting_is_told, the_longest_wait_of_all_workers_goes_first,
         who_comes_anew_does_not_overtake_another_workers, the_dead_are_not_waited_for,
         who_does_not_come_for_its_place_loses_it, a_worker_begins_with_nobody_waiting,
+        places_are_looked_for_at_each_tick,
         a_backup_that_is_free_again_does_not_take_who_waits,
         who_was_elsewhere_does_not_hold_up_the_queue, without_limits_nobody_asks,
     };

@@ -7,7 +7,7 @@
 #include "worker/io/proxy_header.h"
 #include "worker/up/failure.h"
 
-#define QUEUE_TICK_US 10000
+#define QUEUE_TICK_US 1000 /* at each of the loop's ticks: a place is not left empty for longer */
 #define LOG_EVERY_US 1000000
 
 static struct loop *loop_of(const struct up_request *r)
