@@ -45,6 +45,8 @@ bool health_change(const struct health *h, unsigned from, enum server_state to,
         stat_set(&h->server->why, why);
     } while (!__atomic_compare_exchange_n(&h->server->state, &state, to, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED));
+    if (!(HEALTH_BIT(state) & HEALTH_GOOD) && (HEALTH_BIT(to) & HEALTH_GOOD))
+        stat_set(&h->server->failures_row, 0); /* of requests that were under way, or of panic */
     stat_publish(&h->backend->changes);
     log_change(h, state, to, why, detail);
     return true;

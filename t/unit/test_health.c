@@ -70,6 +70,21 @@ START_TEST(test_a_clock_that_is_set_back_ends_it)
 }
 END_TEST
 
+START_TEST(test_who_returns_has_a_clean_row)
+{
+    setup();
+    ck_assert(health_eject(&health, 1000000000, 1000, SERVER_WHY_FAILURES, NULL));
+    server.failures_row = 4; /* requests that were under way have failed since */
+    health_settle(&health, server.ejected_until, 50, true);
+    ck_assert_uint_eq(server.state, SERVER_STARTING);
+    ck_assert_uint_eq(server.failures_row, 0);
+    server.failures_row = 3;
+    health_settle(&health, server.since + 50000, 50, true);
+    ck_assert_uint_eq(server.state, SERVER_UP);
+    ck_assert_uint_eq(server.failures_row, 3);
+}
+END_TEST
+
 START_TEST(test_only_who_is_in_is_ejected)
 {
     setup();
@@ -95,4 +110,5 @@ START_TEST(test_slow_start)
 END_TEST
 
 UNIT_MAIN("health", test_change_is_made_once, test_ejections_in_a_row_double,
-          test_a_clock_that_is_set_back_ends_it, test_only_who_is_in_is_ejected, test_slow_start)
+          test_a_clock_that_is_set_back_ends_it, test_who_returns_has_a_clean_row,
+          test_only_who_is_in_is_ejected, test_slow_start)
