@@ -95,7 +95,7 @@ void request_move_on(struct up_request *r)
 void up_anew(struct up_request *r)
 {
     assert(r->server && !r->next);
-    if (server_is_usable(r->server)) {
+    if (!r->server->is_removed && server_is_usable(r->server)) {
         request_connect(r);
         return;
     }
