@@ -10,6 +10,16 @@ uint64_t clock_mono_us(void);
 /* CLOCK_REALTIME in microseconds since 1970. */
 uint64_t clock_wall_us(void);
 
+/* From `at_us` to `now_us` of the wall's clock, as two processes may have read it: 0 if `at_us` is
+ * somewhat later. UINT64_MAX, long ago, if it is much later: the clock was set back since. */
+#define CLOCK_SKEW_US 5000000
+static inline uint64_t clock_wall_passed(uint64_t at_us, uint64_t now_us)
+{
+    if (now_us >= at_us)
+        return now_us - at_us;
+    return at_us - now_us > CLOCK_SKEW_US ? UINT64_MAX : 0;
+}
+
 #define CLOCK_TEXT_MAX 40
 /* These are pure but for the time zone; a caller on the hot path keeps the text of a second. All
  * end in NUL and return the length without it. Years 1970 to 9999. */

@@ -45,6 +45,8 @@ bool health_change(const struct health *h, unsigned from, enum server_state to,
     } while (!__atomic_compare_exchange_n(&h->server->state, &state, to, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED));
     stat_set(&h->server->why, why); /* of who has changed it, only */
+    if (!(HEALTH_BIT(state) & HEALTH_GOOD) && (HEALTH_BIT(to) & HEALTH_GOOD))
+        stat_set(&h->server->failures_row, 0); /* of requests that were under way, or of panic */
     stat_publish(&h->backend->changes);
     log_change(h, state, to, why, detail);
     return true;
@@ -89,13 +91,14 @@ void health_settle(const struct health *h, uint64_t now_us, uint32_t slow_start_
 {
     enum server_state good = is_checked ? SERVER_UP : SERVER_UNCHECKED;
     uint64_t state = stat_get(&h->server->state);
+    uint64_t passed = clock_wall_passed(stat_get(&h->server->since), now_us);
 
-    if (state == SERVER_EJECTED && now_us >= stat_get(&h->server->ejected_until))
+    if (state == SERVER_EJECTED &&
+        (now_us >= stat_get(&h->server->ejected_until) || passed == UINT64_MAX))
         (void)health_change(h, HEALTH_BIT(SERVER_EJECTED),
                             slow_start_ms > 0 ? SERVER_STARTING : good, SERVER_WHY_EJECTION_OVER,
                             NULL);
-    else if (state == SERVER_STARTING &&
-             now_us >= stat_get(&h->server->since) + (uint64_t)slow_start_ms * 1000)
+    else if (state == SERVER_STARTING && passed >= (uint64_t)slow_start_ms * 1000)
         (void)health_change(h, HEALTH_BIT(SERVER_STARTING), good, SERVER_WHY_SLOW_START_OVER,
                             NULL);
 }

@@ -40,7 +40,7 @@ bool health_change(const struct health *h, unsigned from, enum server_state to,
 bool health_eject(const struct health *h, uint64_t now_us, uint32_t eject_time_ms,
                   enum server_why why, const char *detail);
 /* Back from ejection when its time is over, and from slow start when that is: called by whoever
- * looks. `is_checked`: the backend has checks. */
+ * looks. Both are over when the clock was set back. `is_checked`: the backend has checks. */
 void health_settle(const struct health *h, uint64_t now_us, uint32_t slow_start_ms,
                    bool is_checked);
 

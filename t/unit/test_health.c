@@ -1,5 +1,7 @@
 /* Changes of a server's health: each made once, by whoever comes first. */
 #include "common/core/health.h"
+
+#include "common/base/clock.h"
 #include "t/unit/unit.h"
 
 static struct stats_server_shared server;
@@ -33,6 +35,7 @@ START_TEST(test_ejections_in_a_row_double)
     for (unsigned i = 0; i < 9; i++) {
         ck_assert(health_eject(&health, now, 1000, SERVER_WHY_FAILURES, NULL));
         ck_assert(!health_eject(&health, now, 1000, SERVER_WHY_FAILURES, NULL));
+        server.since = now; /* not of the real clock */
         out = server.ejected_until - now;
         ck_assert_uint_eq(out, 1000000ull << (i < 6 ? i : 6));
         health_settle(&health, server.ejected_until - 1, 0, true);
@@ -45,6 +48,40 @@ START_TEST(test_ejections_in_a_row_double)
     now += out + 1;
     ck_assert(health_eject(&health, now, 1000, SERVER_WHY_FAILURES, NULL));
     ck_assert_uint_eq(server.ejected_until - now, 1000000);
+}
+END_TEST
+
+/* What should last for seconds does not for the hours that an operator's hand made of them. */
+START_TEST(test_a_clock_that_is_set_back_ends_it)
+{
+    static const enum server_state states[] = { SERVER_EJECTED, SERVER_STARTING };
+    uint64_t now = 3600000000, before = now - CLOCK_SKEW_US - 1;
+
+    for (unsigned i = 0; i < 2; i++) {
+        setup();
+        server.state = states[i];
+        server.since = now;
+        server.ejected_until = now + 1;
+        health_settle(&health, now - CLOCK_SKEW_US, 100, true);
+        ck_assert_uint_eq(server.state, states[i]); /* another process has read it earlier */
+        health_settle(&health, before, i == 0 ? 0 : 100, true);
+        ck_assert_uint_eq(server.state, SERVER_UP);
+    }
+}
+END_TEST
+
+START_TEST(test_who_returns_has_a_clean_row)
+{
+    setup();
+    ck_assert(health_eject(&health, 1000000000, 1000, SERVER_WHY_FAILURES, NULL));
+    server.failures_row = 4; /* requests that were under way have failed since */
+    health_settle(&health, server.ejected_until, 50, true);
+    ck_assert_uint_eq(server.state, SERVER_STARTING);
+    ck_assert_uint_eq(server.failures_row, 0);
+    server.failures_row = 3;
+    health_settle(&health, server.since + 50000, 50, true);
+    ck_assert_uint_eq(server.state, SERVER_UP);
+    ck_assert_uint_eq(server.failures_row, 3);
 }
 END_TEST
 
@@ -73,4 +110,5 @@ START_TEST(test_slow_start)
 END_TEST
 
 UNIT_MAIN("health", test_change_is_made_once, test_ejections_in_a_row_double,
+          test_a_clock_that_is_set_back_ends_it, test_who_returns_has_a_clean_row,
           test_only_who_is_in_is_ejected, test_slow_start)

@@ -265,6 +265,36 @@ START_TEST(a_body_that_is_kept)
 }
 END_TEST
 
+/* A client of s0 stays its client when that is slow this once, but not when it has failed. */
+START_TEST(a_cookie_outlives_a_slow_answer)
+{
+    for (unsigned fails = 0; fails < 2; fails++) {
+        char request[256];
+        int s[2], c;
+
+        proxy_begin("[listener web]\nbind = 127.0.0.1:1\n[route r]\nbackend = b\n" SOON
+                    "[backend b]\nserver = %0 name=s0\nserver = %1 name=s1\n"
+                    "sticky = cookie id\n");
+        snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: h\r\nCookie: id=%016llx\r\n"
+                 "\r\n", (unsigned long long)ring_hash("b/s0", 4));
+        c = hedged(request, s);
+        if (fails) {
+            shutdown(s[0], SHUT_WR);
+            ck_assert_int_eq(ends(s[0]), 0);
+        }
+        say(s[1], OK_5);
+        read_head(c);
+        ck_assert(!fails == !strstr(head, "Set-Cookie: id="));
+        expect(c, "hello");
+        UNTIL(route()->requests_total == 1);
+        close(s[0]);
+        close(s[1]);
+        close(c);
+        proxy_end();
+    }
+}
+END_TEST
+
 /* By the time that another's second try has come, theirs would have. */
 START_TEST(what_is_not_hedged)
 {
@@ -313,4 +343,5 @@ END_TEST
 
 UNIT_MAIN("hedge", the_second_wins, the_first_wins, one_fails, both_fail, both_are_busy,
           both_take_too_long, the_second_is_refused, the_first_hangs_in_connecting,
-          the_client_leaves, a_body_that_is_kept, what_is_not_hedged, by_what_it_takes_lately)
+          the_client_leaves, a_body_that_is_kept, a_cookie_outlives_a_slow_answer,
+          what_is_not_hedged, by_what_it_takes_lately)

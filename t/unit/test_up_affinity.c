@@ -200,7 +200,7 @@ START_TEST(a_retry_moves_the_cookie)
     n = ask_with(&cookie, 0);
     r.backend = backends[0];
     r.stick = cookie;
-    r.tried[r.ntried++] = backends[0]->primary.members[n];
+    r.tried[r.ntried++] = backends[0]->primary.members[n]->stick;
     r.server = pick_for(0, &r);
     ck_assert_uint_eq(number_of(r.server), 1 - n);
     ck_assert_uint_eq(up_stick(&r), r.server->stick);

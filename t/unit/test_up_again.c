@@ -143,6 +143,21 @@ START_TEST(no_budget_no_try)
 }
 END_TEST
 
+START_TEST(not_anew_to_a_server_that_a_reload_took_out)
+{
+    apply(THREE);
+    ck_assert_str_eq(get(&q[0]), "s0");
+    conn_close(&q[0].c);
+    apply("server = %1 name=s1\n");
+    q[0].ready = 0;
+    up_anew(&q[0].r);
+    UNTIL(q[0].ready);
+    ck_assert_str_eq(q[0].server, "s1");
+    finish(&q[0], false);
+    ck_assert_uint_eq(stats_of("s0", 0)->active, 0);
+}
+END_TEST
+
 START_TEST(a_second_beside_the_first)
 {
     struct up_result cut = { .why = END_CLIENT_CLOSED, .latency_us = 7000, .is_cut = true };
@@ -225,7 +240,8 @@ int main(void)
 {
     const TTest *const tests[] = {
         failures_have_a_kind, a_few_at_the_start_and_one_a_second, a_share_of_requests,
-        what_is_over_leaks_away, each_server_once, no_budget_no_try, a_second_beside_the_first,
+        what_is_over_leaks_away, each_server_once, no_budget_no_try,
+        not_anew_to_a_server_that_a_reload_took_out, a_second_beside_the_first,
         nobody_overtakes_the_queue, recent_latency_of_all_workers,
     };
 

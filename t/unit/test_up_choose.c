@@ -179,12 +179,31 @@ START_TEST(who_was_tried_is_not_picked)
             struct server *s = pick_for(0, &r);
 
             seen |= 1u << number_of(s);
-            r.tried[r.ntried] = s;
+            r.tried[r.ntried] = s->stick;
             give(s);
         }
         ck_assert_uint_eq(seen, 7);
         ck_assert_ptr_null(pick_for(0, &r));
         give(pick_any(0));
+    }
+}
+END_TEST
+
+/* Whatever memory they have, a request has been at servers of these names. */
+START_TEST(who_was_tried_is_known_over_reloads)
+{
+    struct up_request r = { .ntried = 1 };
+
+    apply("server = %0 name=s0\nserver = %1 name=s1\n");
+    r.backend = backends[0];
+    r.tried[0] = backends[0]->primary.members[0]->stick;
+    apply("server = %1 name=s1\n");
+    for (unsigned i = 0; i < 2; i++) {
+        struct server *s = pick_for(0, &r);
+
+        ck_assert_uint_eq(number_of(s), 1);
+        give(s);
+        apply("server = %0 name=s0\nserver = %1 name=s1\n");
     }
 }
 END_TEST
@@ -211,6 +230,19 @@ START_TEST(ewma_leaves_the_slow_alone)
 END_TEST
 
 /* Nothing is known of s0, but it has as much to do as the others soon. */
+START_TEST(ewma_forgets_what_a_later_clock_saw)
+{
+    apply("balance = ewma\nserver = %0 name=s0\nserver = %1 name=s1\n");
+    server_timed(backends[0]->primary.members[1], 1000);
+    server_failed(backends[0]->primary.members[0]);
+    shared_of("s0")->ewma_at += 3600000000;
+    shared_of("s1")->ewma_at += 3600000000;
+    server_timed(backends[0]->primary.members[1], 1000);
+    count_picks(got, 2, 1000);
+    ck_assert_uint_gt(got[0], 0);
+}
+END_TEST
+
 START_TEST(ewma_does_not_pile_on_the_unknown)
 {
     apply_many(4, "balance = ewma\n", "");
@@ -245,7 +277,9 @@ int main(void)
         least_conn_is_exact_over_workers, least_conn_of_many_is_close,
         weights_change_at_run_time_with_every_algorithm,
         the_algorithm_may_change_with_requests_in_progress, who_was_tried_is_not_picked,
-        ewma_leaves_the_slow_alone, ewma_does_not_pile_on_the_unknown, a_failure_counts_as_slow,
+        who_was_tried_is_known_over_reloads, ewma_leaves_the_slow_alone,
+        ewma_forgets_what_a_later_clock_saw,
+        ewma_does_not_pile_on_the_unknown, a_failure_counts_as_slow,
     };
 
     return run_up_tests("up_choose", tests, sizeof tests / sizeof tests[0]);

@@ -125,6 +125,79 @@ START_TEST(a_worker_begins_with_nobody_waiting)
 }
 END_TEST
 
+/* Places that another worker freed, or leaves to this one, are empty until then. */
+START_TEST(places_are_looked_for_at_each_tick)
+{
+    apply(ONE);
+    begin_on(&q[0], 1);
+    UNTIL(q[0].ready);
+    begin_on(&q[1], 0);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t due = backends[0]->queue_timer.due_us;
+
+        ck_assert_uint_gt(due, loop.now_us);
+        ck_assert_uint_le(due - loop.now_us, TIMER_TICK_US);
+        UNTIL(backends[0]->queue_timer.due_us != due);
+    }
+    finish(&q[0], false);
+    UNTIL(q[1].ready);
+    finish(&q[1], false);
+}
+END_TEST
+
+/* Who waits while others are busy waits for them: backups are for when they are out. */
+START_TEST(a_backup_that_is_free_again_does_not_take_who_waits)
+{
+    apply("server = %0 name=s0 max_conns=1\nserver = %1 name=s1 max_conns=1 backup\n");
+    operator_sets(&shared_of("s0")->admin, ADMIN_DOWN);
+    ck_assert_str_eq(get(&q[0]), "s1");
+    begin_req(&q[1]);
+    operator_sets(&shared_of("s0")->admin, ADMIN_READY);
+    UNTIL(q[1].ready);
+    ck_assert_str_eq(q[1].server, "s0");
+    begin_req(&q[2]);
+    ck_assert(q[2].r.is_waiting);
+    finish(&q[0], false);
+    ck_assert(q[2].r.is_waiting);
+    finish(&q[1], false);
+    UNTIL(q[2].ready);
+    ck_assert_str_eq(q[2].server, "s0");
+    finish(&q[2], false);
+}
+END_TEST
+
+/* A further try, whose kept connection had died, and whose server was taken out at that. */
+START_TEST(who_was_elsewhere_does_not_hold_up_the_queue)
+{
+    apply("server = %0 name=s0 max_conns=1\nserver = %1 name=s1\n"
+          "server = %2 name=s2 max_conns=1\n");
+    ck_assert_str_eq(get(&q[0]), "s0");
+    q[0].r.retries = 1;
+    ck_assert(up_seek(&q[0].r, CONF_FAIL_CONNECT));
+    conn_close(&q[0].c);
+    q[0].ready = 0;
+    up_again(&q[0].r, &(struct up_result){ .why = END_SERVER_CLOSED });
+    UNTIL(q[0].ready);
+    ck_assert_str_eq(q[0].server, "s1");
+    operator_sets(&shared_of("s1")->admin, ADMIN_DOWN);
+    for (unsigned i = 1; i < 4; i += 2) { /* at s0, at s2 */
+        begin_on(&q[i], 1);
+        UNTIL(q[i].ready);
+    }
+    conn_close(&q[0].c);
+    q[0].ready = 0;
+    up_anew(&q[0].r);
+    begin_req(&q[2]);
+    ck_assert(q[0].r.is_waiting && q[2].r.is_waiting);
+    finish(&q[1], false); /* only looks at places show it to worker 0 */
+    UNTIL(q[0].ready);
+    finish(&q[0], false);
+    UNTIL(q[2].ready);
+    finish(&q[2], false);
+    finish(&q[3], false);
+}
+END_TEST
+
 START_TEST(without_limits_nobody_asks)
 {
     is_alive(1, true);
@@ -144,7 +217,9 @@ int main(void)
         waiting_is_told, the_longest_wait_of_all_workers_goes_first,
         who_comes_anew_does_not_overtake_another_workers, the_dead_are_not_waited_for,
         who_does_not_come_for_its_place_loses_it, a_worker_begins_with_nobody_waiting,
-        without_limits_nobody_asks,
+        places_are_looked_for_at_each_tick,
+        a_backup_that_is_free_again_does_not_take_who_waits,
+        who_was_elsewhere_does_not_hold_up_the_queue, without_limits_nobody_asks,
     };
 
     return run_up_tests("up_queue", tests, sizeof tests / sizeof tests[0]);

@@ -296,8 +296,8 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
     up->wants_pipe = x->stream.down->can_pipe;
     up->ops->send_head(up, &head);
     body_begin(a);
-    if (x->route->retry_timeout_ms && x->is_request_done)
-        attempt_sent(a);
+    if (a->is_connected && x->route->retry_timeout_ms && x->is_request_done)
+        attempt_sent(a); /* else x may have ended, and its route with it */
 }
 
 static void on_chosen(struct up_request *r, struct server *s)

@@ -54,7 +54,11 @@ void hedge_settle(struct attempt *a)
 
     hedge_forget(x);
     if (x->rival) {
-        attempt_cut(other_of(a));
+        struct attempt *other = other_of(a);
+
+        if (other->up.server) /* it is slow this once */
+            up_spare(&a->up, other->up.server);
+        attempt_cut(other);
         remain(a);
     }
     if (a == x->hedge)

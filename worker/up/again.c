@@ -7,7 +7,14 @@
 void up_avoid(struct up_request *r, struct server *s)
 {
     if (r->ntried < UP_TRIED_MAX)
-        r->tried[r->ntried++] = s;
+        r->tried[r->ntried++] = s->stick;
+}
+
+void up_spare(struct up_request *r, const struct server *s)
+{
+    for (uint32_t i = 0; i < r->ntried; i++)
+        if (r->tried[i] == s->stick)
+            r->tried[i--] = r->tried[--r->ntried];
 }
 
 /* Another server than those it was at, charged; if the budget permits. */
@@ -63,7 +70,7 @@ bool up_seek(struct up_request *r, uint32_t failure)
     assert(r->server && !r->next);
     if (r->retries == 0 || !(failure & r->retry_on) || r->ntried == UP_TRIED_MAX)
         return false;
-    r->tried[r->ntried++] = r->server;
+    r->tried[r->ntried++] = r->server->stick;
     r->next = pick_other(r);
     if (!r->next) {
         r->ntried--;
@@ -88,7 +95,7 @@ void request_move_on(struct up_request *r)
 void up_anew(struct up_request *r)
 {
     assert(r->server && !r->next);
-    if (server_is_usable(r->server)) {
+    if (!r->server->is_removed && server_is_usable(r->server)) {
         request_connect(r);
         return;
     }

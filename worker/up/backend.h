@@ -44,7 +44,7 @@ struct server {
     uint32_t place;              /* among its tier's members */
     uint32_t conf_weight;        /* as configured */
     uint32_t ring_weight;        /* that its points were made by */
-    uint64_t stick;              /* what a client's cookie calls it */
+    uint64_t stick;              /* its names' hash: what a client's cookie calls it */
     uint32_t refs;               /* the backend's, one a request, and those of who names it */
     uint16_t flight_name;
     bool is_backup;
@@ -180,7 +180,7 @@ struct up_request {
     enum end_reason why;
     const char *detail;          /* of why, in TLS's own words; static; NULL: there is no more */
     uint32_t ntried;
-    struct server *tried[UP_TRIED_MAX];
+    uint64_t tried[UP_TRIED_MAX]; /* their `stick`: a reload may free them */
     struct up_request *beside;   /* the other of two; a request counts once */
     bool is_begun, is_waiting;
 };
@@ -211,6 +211,8 @@ void up_again(struct up_request *r, const struct up_result *result);
 void up_anew(struct up_request *r);
 /* No further try of `r` goes to `s`. */
 void up_avoid(struct up_request *r, struct server *s);
+/* `s` was avoided, but has not failed: sticky clients stay with it. */
+void up_spare(struct up_request *r, const struct server *s);
 /* For balance = ewma: how long the server took to a final head, or (tcp) to connect. */
 void server_timed(struct server *s, uint64_t latency_us);
 /* Its server has answered so. */

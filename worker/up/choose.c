@@ -4,6 +4,7 @@
 #include "worker/up/internal.h"
 
 #include <assert.h>
+#include "common/base/clock.h"
 #include "worker/up/ewma.h"
 
 /* How often servers that were full are looked at again, and how many; when one is wanted now. */
@@ -206,11 +207,14 @@ static struct server *random_best(struct backend *b, struct tier *t, const struc
     return two[0];
 }
 
+static uint64_t ewma_age(const struct server *s)
+{
+    return clock_wall_passed(stat_get(&s->shared->ewma_at), up_wall_us(s->backend->up));
+}
+
 static uint64_t ewma_of(const struct server *s)
 {
-    uint64_t at = stat_get(&s->shared->ewma_at), now = up_wall_us(s->backend->up);
-
-    return ewma_now(stat_get(&s->shared->ewma_us), now > at ? now - at : 0);
+    return ewma_now(stat_get(&s->shared->ewma_us), ewma_age(s));
 }
 
 /* What it costs to ask: its latency, for each that is there already and this one. */
@@ -247,13 +251,12 @@ static struct server *ewma_best(struct backend *b, struct tier *t, const struct 
 void server_timed(struct server *s, uint64_t latency_us)
 {
     struct stats_server_shared *sh = s->shared;
-    uint64_t ewma = stat_get(&sh->ewma_us), at = stat_get(&sh->ewma_at);
-    uint64_t now = up_wall_us(s->backend->up);
+    uint64_t ewma = stat_get(&sh->ewma_us);
 
-    if (!ewma_add(&ewma, now > at ? now - at : 0, latency_us))
+    if (!ewma_add(&ewma, ewma_age(s), latency_us))
         return;
     stat_set(&sh->ewma_us, ewma);
-    stat_set(&sh->ewma_at, now);
+    stat_set(&sh->ewma_at, up_wall_us(s->backend->up));
 }
 
 void server_failed(struct server *s)
@@ -413,9 +416,20 @@ static void check_all_full(struct backend *b)
 static bool was_tried(const struct server *s, const struct up_request *r)
 {
     for (uint32_t i = 0; i < r->ntried; i++)
-        if (r->tried[i] == s)
+        if (r->tried[i] == s->stick)
             return true;
     return false;
+}
+
+/* Some server of it is usable; it may be full. */
+static bool is_at_work(const struct tier *t)
+{
+    return t->in > 0 || !list_empty(&t->full);
+}
+
+bool server_has_turn(const struct server *s)
+{
+    return !s->is_backup || !is_at_work(&s->backend->primary);
 }
 
 static struct server *take_best(struct backend *b, struct tier *t, const struct up_request *r)
@@ -466,8 +480,7 @@ static struct server *pick_by_cookie(struct backend *b, const struct up_request 
 
 static struct server *pick_by_source(struct backend *b, const struct up_request *r)
 {
-    bool is_out = b->primary.in == 0 && list_empty(&b->primary.full);
-    struct tier *t = is_out ? &b->backup : &b->primary;
+    struct tier *t = is_at_work(&b->primary) ? &b->primary : &b->backup;
     struct server *s;
 
     while ((s = walk(t, r->stick, 0)) != NULL && !was_tried(s, r)) {

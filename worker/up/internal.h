@@ -30,6 +30,8 @@ bool server_try_take(struct server *s);
  * if none is. *is_full: some server was passed over only because it is at max_conns. The server
  * comes with one request charged (server_take). */
 struct server *backend_pick(struct backend *b, const struct up_request *r, bool *is_full);
+/* It is no backup, or all others are out. */
+bool server_has_turn(const struct server *s);
 /* balance = ewma: it failed. */
 void server_failed(struct server *s);
 

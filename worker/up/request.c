@@ -7,7 +7,7 @@
 #include "worker/io/proxy_header.h"
 #include "worker/up/failure.h"
 
-#define QUEUE_TICK_US 10000
+#define QUEUE_TICK_US 1000 /* at each of the loop's ticks: a place is not left empty for longer */
 #define LOG_EVERY_US 1000000
 
 static struct loop *loop_of(const struct up_request *r)
@@ -367,6 +367,7 @@ static void wait_turn(struct up_request *r)
         fail(r, END_QUEUE_FULL);
         return;
     }
+    r->ntried = 0; /* any place will do: those behind do not wait for a certain one */
     r->is_waiting = true;
     r->began_us = b->up->loop->now_us;
     list_push(&b->queue, &r->wait);
@@ -381,7 +382,8 @@ void backend_wake(struct backend *b, struct server *s)
 {
     struct up_request *r = list_empty(&b->queue) ? NULL : first_waiting(b);
 
-    if (r && !turn_yields(b, r->began_us) && server_is_usable(s) && server_try_take(s)) {
+    if (r && server_has_turn(s) && !turn_yields(b, r->began_us) && server_is_usable(s) &&
+        server_try_take(s)) {
         unwait(r);
         request_go(r, s, r->can_reuse);
     } else if (!s->is_in && s->max_conns != 0) {

@@ -66,16 +66,15 @@ static uint32_t weight_now(const struct server *s, uint32_t weight)
 {
     uint64_t full = (uint64_t)weight * BALANCE_ONE;
     uint64_t start_us = (uint64_t)s->backend->slow_start_ms * 1000;
-    uint64_t now = up_wall_us(s->backend->up), since;
+    uint64_t passed;
 
     if (stat_get(&s->shared->state) != SERVER_STARTING || start_us == 0)
         return (uint32_t)full;
-    since = stat_get(&s->shared->since);
-    since = now > since ? now - since : 0;
-    if (since < start_us / START_SHARE)
-        since = start_us / START_SHARE;
-    if (since < start_us)
-        full = full * since / start_us;
+    passed = clock_wall_passed(stat_get(&s->shared->since), up_wall_us(s->backend->up));
+    if (passed < start_us / START_SHARE)
+        passed = start_us / START_SHARE;
+    if (passed < start_us)
+        full = full * passed / start_us;
     return full ? (uint32_t)full : 1;
 }
 
