@@ -15,6 +15,7 @@
 #include "common/base/mem.h"
 #include "common/base/proctitle.h"
 #include "common/core/role.h"
+#include "master/child.h"
 #include "master/master.h"
 #include "master/naming.h"
 #include "master/signals.h"
@@ -62,22 +63,15 @@ static void on_channel(struct event *e, uint32_t mask);
 static int spawn(struct helper_process *h)
 {
     struct master *m = master_of(h);
-    int pair[2];
-    pid_t pid = -1;
+    int end;
+    pid_t pid;
 
     assert(h->pid == 0);
-    if (ipc_pair(pair) != 0)
-        return -1;
-    if (event_add(&m->events, &h->channel, pair[0], EPOLLIN, on_channel) != 0
-        || (pid = fork()) < 0) {
-        event_remove(&m->events, &h->channel);
-        fd_close(&pair[0]);
-        fd_close(&pair[1]);
-        return -1;
-    }
+    pid = child_fork(&m->events, &h->channel, on_channel, &end);
     if (pid == 0)
-        child(m, pair[1]);
-    fd_close(&pair[1]);
+        child(m, end);
+    if (pid < 0)
+        return -1;
     h->pid = pid;
     h->phase = HELPER_STARTING;
     h->sent = h->logs_sent = h->names_sent = h->keys.process = 0;

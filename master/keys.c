@@ -17,6 +17,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/role.h"
 #include "master/apply.h"
+#include "master/child.h"
 #include "master/master.h"
 #include "master/reload.h"
 #include "master/signals.h"
@@ -99,22 +100,15 @@ static void on_channel(struct event *e, uint32_t mask);
 static int spawn(struct keys_process *k)
 {
     struct master *m = master_of(k);
-    int pair[2];
-    pid_t pid = -1;
+    int end;
+    pid_t pid;
 
     assert(k->pid == 0);
-    if (ipc_pair(pair) != 0)
-        return -1;
-    if (event_add(&m->events, &k->channel, pair[0], EPOLLIN, on_channel) != 0
-        || (pid = fork()) < 0) {
-        event_remove(&m->events, &k->channel);
-        fd_close(&pair[0]);
-        fd_close(&pair[1]);
-        return -1;
-    }
+    pid = child_fork(&m->events, &k->channel, on_channel, &end);
     if (pid == 0)
-        child(m, pair[1]);
-    fd_close(&pair[1]);
+        child(m, end);
+    if (pid < 0)
+        return -1;
     k->pid = pid;
     k->phase = KEYS_STARTING;
     k->serial++;

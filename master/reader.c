@@ -15,6 +15,7 @@
 #include "common/core/bundle.h"
 #include "common/core/ipc.h"
 #include "master/answer.h"
+#include "master/child.h"
 #include "master/master.h"
 #include "master/reload.h"
 #include "master/signals.h"
@@ -121,22 +122,15 @@ void reader_init(struct master *m)
 
 int reader_start(struct master *m, const char *file)
 {
-    int pair[2];
+    int end;
     pid_t pid;
 
-    if (ipc_pair(pair) != 0)
-        return -1;
     m->reader.file = file;
-    if (event_add(&m->events, &m->reader.event, pair[0], EPOLLIN, on_event) != 0
-        || (pid = fork()) < 0) {
-        event_remove(&m->events, &m->reader.event);
-        fd_close(&pair[0]);
-        fd_close(&pair[1]);
-        return -1;
-    }
+    pid = child_fork(&m->events, &m->reader.event, on_event, &end);
     if (pid == 0)
-        child(m, pair[1]);
-    fd_close(&pair[1]);
+        child(m, end);
+    if (pid < 0)
+        return -1;
     m->reader.pid = pid;
     deadline_set(&m->events, &m->reader.deadline, READER_TIMEOUT_MS);
     return 0;

@@ -16,6 +16,7 @@
 #include "common/core/ipc.h"
 #include "common/core/role.h"
 #include "master/apply.h"
+#include "master/child.h"
 #include "master/flight.h"
 #include "master/heir.h"
 #include "master/listen.h"
@@ -89,8 +90,8 @@ static void give_heir_socket(struct worker *w)
 int worker_spawn(struct worker *w)
 {
     struct master *m = w->master;
-    int pair[2];
-    pid_t pid = -1;
+    int end;
+    pid_t pid;
     void *flight;
 
     assert(w->pid == 0);
@@ -98,21 +99,13 @@ int worker_spawn(struct worker *w)
         errno = ENOSPC;
         return -1;
     }
-    if (ipc_pair(pair) != 0)
-        return -1;
     flight = flight_make(m, w->index);
-    if (event_add(&m->events, &w->channel, pair[0], EPOLLIN, on_channel) != 0
-        || (pid = fork()) < 0) {
-        flight_made(m, w->index, &flight, -1);
-        event_remove(&m->events, &w->channel);
-        fd_close(&pair[0]);
-        fd_close(&pair[1]);
-        return -1;
-    }
+    pid = child_fork(&m->events, &w->channel, on_channel, &end);
     if (pid == 0)
-        child(w, pair[1], flight);
+        child(w, end, flight);
     flight_made(m, w->index, &flight, pid);
-    fd_close(&pair[1]);
+    if (pid < 0)
+        return -1;
     w->pid = pid;
     w->phase = PHASE_STARTING;
     w->sent = w->acknowledged = w->keys.process = w->names_sent = 0;

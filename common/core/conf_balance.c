@@ -4,9 +4,6 @@
 #include "common/core/conf_words.h"
 #include "common/core/units.h"
 
-#define TYPE(T, ...) \
-    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), __VA_ARGS__ }
-
 /* ---- balance ---- */
 
 static const struct conf_word balances[] = {

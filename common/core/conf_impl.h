@@ -49,6 +49,9 @@ struct conf_type {
     void (*print)(const void *field, size_t i, struct strbuf *out);
 };
 
+/* How the values of a TYPE are read and written: members of struct conf_type. */
+#define TYPE(T, ...)                                                                           \
+    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), __VA_ARGS__ }
 /* A TYPE whose field is a struct with a member n; count_TYPE is its `count`. */
 #define LIST_TYPE(T, ...)                                                                      \
     const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), .is_list = true,      \

@@ -3,9 +3,6 @@
 #include <string.h>
 #include "common/core/conf_words.h"
 
-#define TYPE(T, ...) \
-    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), __VA_ARGS__ }
-
 static const struct conf_word log_formats[] = {
     { "combined", CONF_FORMAT_COMBINED, false },
     { "json", CONF_FORMAT_JSON, false },

@@ -3,9 +3,6 @@
 #include <string.h>
 #include "common/core/conf_words.h"
 
-#define TYPE(T, ...) \
-    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), __VA_ARGS__ }
-
 #define PROTOCOL_MAX 255 /* bytes of a name in ALPN, RFC 7301 3.1 */
 
 /* ---- files ---- */

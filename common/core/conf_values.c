@@ -6,9 +6,6 @@
 #include "common/core/conf_words.h"
 #include "common/core/units.h"
 
-#define TYPE(T, ...) \
-    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), __VA_ARGS__ }
-
 /* ---- numbers ---- */
 
 typedef bool number_parser(struct slice text, uint64_t *value, struct strbuf *error);

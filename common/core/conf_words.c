@@ -4,9 +4,6 @@
 
 #define WORDS_MAX 16 /* of one setting */
 
-#define TYPE(T, ...) \
-    const struct conf_type conf_type_##T = { .size = sizeof(CONF_C_##T), __VA_ARGS__ }
-
 int conf_find_word(struct slice text, const struct conf_word *words, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
