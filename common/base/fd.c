@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -125,4 +126,24 @@ void fd_close_from(int first, const int *keep, size_t nkeep)
         first = next + 1;
     }
     close_range_of((unsigned)first, ~0U);
+}
+
+/* ---- sealed memory ---- */
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+
+int fd_seal(int fd)
+{
+    return fcntl(fd, F_ADD_SEALS, SEALS);
+}
+
+off_t fd_sealed_size(int fd)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    struct stat st;
+
+    if (seals >= 0 && (seals & SEALS) == SEALS && fstat(fd, &st) == 0)
+        return st.st_size;
+    errno = EINVAL;
+    return -1;
 }

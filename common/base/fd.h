@@ -21,4 +21,10 @@ int fd_read_file(const char *path, size_t max, struct strbuf *out);
 /* Closes every descriptor >= first but those in keep[] (sorted or not). */
 void fd_close_from(int first, const int *keep, size_t nkeep);
 
+/* What is in a memfd (MFD_ALLOW_SEALING) stays as it is from now on; -1 with errno. */
+int fd_seal(int fd);
+/* The size of one that was sealed so; -1 with EINVAL: it was not, and may change while it is
+ * read. */
+off_t fd_sealed_size(int fd);
+
 #endif

@@ -11,18 +11,15 @@
 #include "common/core/bundle.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "common/base/fd.h"
 #include "common/base/hash.h"
 
 #define BUNDLE_MAGIC 0x33656c646e756272ull /* "rbundle3" */
-#define BUNDLE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 
 struct bundle_header {
     uint64_t magic;
@@ -180,7 +177,7 @@ int bundle_seal(const struct conf_text *text, uint64_t generation)
     strbuf_init(&bytes);
     if (bundle_encode(text, generation, &bytes) != 0 ||
         fd_write_all(fd, bytes.s, bytes.n) != 0 ||
-        fcntl(fd, F_ADD_SEALS, BUNDLE_SEALS) != 0)
+        fd_seal(fd) != 0)
         fd_close(&fd);
     strbuf_fini(&bytes);
     return fd;
@@ -307,17 +304,15 @@ int bundle_decode(struct slice bytes, struct conf_text *text, uint64_t *generati
 
 int bundle_open(int fd, struct conf_text *text, uint64_t *generation)
 {
-    struct stat st;
-    int seals = fcntl(fd, F_GET_SEALS);
+    off_t length = fd_sealed_size(fd);
 
     memset(text, 0, sizeof *text);
-    if (seals < 0 || (seals & BUNDLE_SEALS) != BUNDLE_SEALS || fstat(fd, &st) != 0 ||
-        st.st_size <= 0) {
+    if (length <= 0) {
         errno = EINVAL;
         return -1;
     }
 
-    size_t size = (size_t)st.st_size;
+    size_t size = (size_t)length;
     void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED)
         return -1;

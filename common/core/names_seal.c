@@ -8,16 +8,13 @@
  * of an address, its weight, whether it is a backup, and the target of its SRV record. It comes
  * from a process that talks to strangers: nothing is believed. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "common/base/fd.h"
 #include "common/core/names.h"
 
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 #define SIZE_MAX_OF_ALL (256u << 20)
 #define NAME_MAX_OF_ALL 300
 
@@ -40,7 +37,7 @@ static int seal(const struct strbuf *text)
 {
     int fd = memfd_create("rpd-names", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-    if (fd >= 0 && (fd_write_all(fd, text->s, text->n) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0))
+    if (fd >= 0 && (fd_write_all(fd, text->s, text->n) != 0 || fd_seal(fd) != 0))
         fd_close(&fd);
     return fd;
 }
@@ -161,23 +158,21 @@ static bool decode(struct slice text, struct names *n)
 
 int names_open(int fd, struct names *n)
 {
-    int seals = fcntl(fd, F_GET_SEALS);
-    struct stat st;
+    off_t size = fd_sealed_size(fd);
     bool is_good;
     void *map;
 
-    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) != 0
-        || st.st_size > SIZE_MAX_OF_ALL) {
+    if (size < 0 || size > SIZE_MAX_OF_ALL) {
         errno = EINVAL;
         return -1;
     }
-    if (st.st_size == 0)
+    if (size == 0)
         return 0;
-    map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    map = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED)
         return -1;
-    is_good = decode(slice_of(map, (size_t)st.st_size), n);
-    (void)munmap(map, (size_t)st.st_size);
+    is_good = decode(slice_of(map, (size_t)size), n);
+    (void)munmap(map, (size_t)size);
     if (!is_good)
         errno = EINVAL;
     return is_good ? 0 : -1;

@@ -8,7 +8,6 @@
 #include "common/tls/keyring.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +22,6 @@
 #include "common/base/mem.h"
 
 #define KEYRING_MAGIC 0x31676e697279656bull /* "keyring1" */
-#define KEYRING_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
 #define KEYRING_SIZE_MAX ((size_t)1 << 30)
 
 struct keyring_header {
@@ -172,7 +170,7 @@ int keyring_write(const struct keyring_key *keys, size_t n)
 
     if (fd >= 0 && (fchmod(fd, S_IRUSR | S_IWUSR) != 0 ||
                     write_keys(fd, sorted, sorted_copy(keys, n, sorted)) != 0 ||
-                    fcntl(fd, F_ADD_SEALS, KEYRING_SEALS) != 0))
+                    fd_seal(fd) != 0))
         fd_close(&fd);
     free(sorted);
     return fd;
@@ -263,19 +261,17 @@ static bool parse(const unsigned char *bytes, size_t size, struct keyring *ring)
 
 int keyring_open(int fd, struct keyring *ring)
 {
-    int seals = fcntl(fd, F_GET_SEALS);
-    struct stat st;
+    off_t length = fd_sealed_size(fd);
     bool is_good;
     size_t size;
     void *map;
 
     *ring = (struct keyring){ NULL, 0 };
-    if (seals < 0 || (seals & KEYRING_SEALS) != KEYRING_SEALS || fstat(fd, &st) != 0 ||
-        st.st_size <= 0 || (uint64_t)st.st_size > KEYRING_SIZE_MAX) {
+    if (length <= 0 || (uint64_t)length > KEYRING_SIZE_MAX) {
         errno = EINVAL;
         return -1;
     }
-    size = (size_t)st.st_size;
+    size = (size_t)length;
     map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return -1;
