@@ -12,7 +12,8 @@
 uint64_t hash_bytes(const void *p, size_t n);
 /* ASCII letters folded: for hosts and field names. */
 uint64_t hash_bytes_fold(const void *p, size_t n);
-/* The same with a key of the caller's: for tests against the published vectors. */
+/* As hash_bytes, with a key of the caller's: for tests against the published vectors, and for what
+ * has to be the same in every process and yet spread evenly. */
 uint64_t hash_bytes_keyed(const void *p, size_t n, uint64_t k0, uint64_t k1);
 /* Unkeyed and the same in every process and version (for names in shared memory). FNV-1a. */
 uint64_t hash_stable(const void *p, size_t n);

@@ -7,20 +7,6 @@
 
 #define DOUBLINGS_MAX 6
 
-static const char *const state_names[] = { "unchecked", "up", "down", "starting", "ejected" };
-static const char *const why_texts[] = {
-    [SERVER_WHY_CONFIGURED] = "as configured",
-    [SERVER_WHY_CHECKS_PASSED] = "checks passed",
-    [SERVER_WHY_CHECKS_FAILED] = "checks failed",
-    [SERVER_WHY_FAILURES] = "failures in a row",
-    [SERVER_WHY_OUTLIER] = "more failures than the others",
-    [SERVER_WHY_EJECTION_OVER] = "ejection over",
-    [SERVER_WHY_SLOW_START_OVER] = "slow start over",
-    [SERVER_WHY_NO_NAME] = "no name found",
-    [SERVER_WHY_NAME] = "name found",
-    [SERVER_WHY_NO_CHECK] = "not checked any more",
-};
-
 static void log_change(const struct health *h, uint64_t from, enum server_state to,
                        enum server_why why, const char *detail)
 {
@@ -28,8 +14,8 @@ static void log_change(const struct health *h, uint64_t from, enum server_state 
         HEALTH_BIT(to) & HEALTH_GOOD ? log_notice : log_warnx;
 
     say("backend %s: server %s: %s -> %s: %s%s%s", h->backend_name, h->server_name,
-        state_names[from], state_names[to], why_texts[why], detail ? ": " : "",
-        detail ? detail : "");
+        stats_value_name("server_state", from), stats_value_name("server_state", to),
+        stats_value_name("server_why", why), detail ? ": " : "", detail ? detail : "");
 }
 
 bool health_change(const struct health *h, unsigned from, enum server_state to,

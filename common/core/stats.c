@@ -111,6 +111,15 @@ size_t stats_record_size(enum stats_kind kind, bool is_shared)
     return (end + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
 }
 
+const char *stats_value_name(const char *enumeration, uint64_t value)
+{
+    for (size_t i = 0; i < COUNT(enums); i++)
+        if (strcmp(enums[i].name, enumeration) == 0 && value < ENUM_VALUES_MAX &&
+            enums[i].values[value])
+            return enums[i].values[value];
+    return "?";
+}
+
 /* Lines of words with tabs between: format, histogram, enums, kinds (their order is their
  * number), fields. */
 void stats_schema(FILE *out)

@@ -125,6 +125,9 @@ void histogram_add(struct histogram *h, uint64_t us);
 /* The value below which the share q (0..1) lies, within 5 %; 0 for an empty one. */
 double histogram_quantile(const struct histogram *h, double q);
 
+/* The name of a value of an enum of stats.def ("server_state"); "?" for what has none. Static. */
+const char *stats_value_name(const char *enumeration, uint64_t value);
+
 /* ---- the segment ---- */
 
 struct segment;
