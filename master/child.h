@@ -10,4 +10,9 @@
  * as the master has it. */
 pid_t child_fork(struct events *ev, struct event *e, event_fn *fn, int *end);
 
+/* A message to the child (`name`, for the log) was not sent, for errno: with EAGAIN `e` tells when
+ * there is room; else it is tried again when `retry` is due. */
+void child_tell_later(struct events *ev, struct event *e, struct deadline *retry,
+                      const char *name);
+
 #endif

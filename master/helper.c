@@ -21,7 +21,6 @@
 #include "master/signals.h"
 #include "master/supervise.h"
 
-#define RETRY_MS 100
 #define FORK_RETRY_MS 1000
 #define STOP_MS 2000
 #define NAME "rpd: helper"
@@ -193,11 +192,7 @@ void helper_sync(struct master *m)
     }
     if (!can_be_told(h) || errno == EPIPE || errno == ECONNRESET)
         return; /* dead: SIGCHLD is on its way */
-    event_want(&m->events, &h->channel, errno == EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
-    if (errno != EAGAIN) {
-        log_warn(NAME " cannot be told: it is tried again");
-        deadline_set(&m->events, &h->retry, RETRY_MS);
-    }
+    child_tell_later(&m->events, &h->channel, &h->retry, NAME);
 }
 
 static void on_retry(struct deadline *d)

@@ -153,16 +153,9 @@ static void on_retry(struct deadline *d)
 /* false: not now. One that has died is told all that matters when it is there again. */
 static bool tell(struct keys_process *k, const struct ipc_msg *msg)
 {
-    struct events *ev = &master_of(k)->events;
-
     if (ipc_send(k->channel.fd, msg) == 0 || errno == EPIPE || errno == ECONNRESET)
         return true;
-    if (errno == EAGAIN)
-        event_want(ev, &k->channel, EPOLLIN | EPOLLOUT);
-    else {
-        log_warn(NAME " cannot be told: it is tried again");
-        deadline_set(ev, &k->retry, RETRY_MS);
-    }
+    child_tell_later(&master_of(k)->events, &k->channel, &k->retry, NAME);
     return false;
 }
 

@@ -100,10 +100,13 @@ void stop_gently(struct master *m, struct client *client)
 
 void stop_progress(struct master *m)
 {
+    bool are_keys_gone, is_helper_gone;
+
     if (!is_ending(m) || supervise_any_alive(m) || m->reader.pid != 0 || m->upgrade.pid != 0
         || (!m->stop.leaves_others && retirees_count(m) > 0))
         return;
-    (void)keys_stop(m);
-    if (helper_stop(m) && keys_stop(m))
+    are_keys_gone = keys_stop(m); /* both are told before either is waited for */
+    is_helper_gone = helper_stop(m);
+    if (are_keys_gone && is_helper_gone)
         m->stop.is_done = true;
 }

@@ -26,7 +26,6 @@
 #include "master/signals.h"
 #include "master/supervise.h"
 
-#define RETRY_MS 100
 #define MUTE_MS 10000 /* to exit in, once it has closed its channel */
 #define GRACE_MS 1000 /* to exit in, once its own time has run out */
 
@@ -252,11 +251,7 @@ void worker_sync(struct worker *w)
     }
     if (w->channel.fd < 0 || errno == EPIPE || errno == ECONNRESET)
         return; /* dead: SIGCHLD is on its way */
-    event_want(ev, &w->channel, errno == EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
-    if (errno != EAGAIN) {
-        log_warn("%s cannot be told: it is tried again", w->name);
-        deadline_set(ev, &w->retry, RETRY_MS);
-    }
+    child_tell_later(ev, &w->channel, &w->retry, w->name);
 }
 
 static void on_retry(struct deadline *d)
