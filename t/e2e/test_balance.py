@@ -6,7 +6,7 @@ import pytest
 
 from harness.client import request_bytes
 from harness.daemon import plain
-from harness.moods import Holder, pool, servers_of
+from harness.moods import Holder, crowd, pool, servers_of
 from harness.util import holds_for, patience, wait_until
 
 
@@ -209,12 +209,7 @@ def test_queue_is_served_in_order(rpd, origin):
     hold = Holder()
     o = origin(hold)
     d = rpd(pool((o, "max_conns=1")), workers=1)
-    clients = []
-    for n in range(5):
-        clients.append(d.client())
-        clients[-1].send(request_bytes(target=f"/{n}"))
-        d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == n
-                     and s["backends"]["pool"]["active"] == n + 1)
+    clients = crowd(d, 5)
     hold.gate.release(5)
     for client in clients:
         client.response()

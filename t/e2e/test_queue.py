@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from harness.client import request_bytes
-from harness.moods import Holder, pool
+from harness.moods import Holder, crowd, pool
 from harness.util import wait_until
 from harness.wire import Eof
 
@@ -57,11 +57,7 @@ def test_the_queue_is_fair_over_workers(rpd, origin):
     hold = Holder()
     o = origin(hold)
     d = rpd(pool((o, "max_conns=1"), backend="queue_timeout = 60s"), workers=2)
-    clients = [d.client() for _ in range(14)]
-    for n, client in enumerate(clients):
-        client.send(request_bytes(target=f"/{n}"))
-        d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == n
-                     and s["backends"]["pool"]["active"] == n + 1)
+    clients = crowd(d, 14)
     for n in range(14):
         hold.gate.release()
         assert clients[n].response().body == f"o0 /{n}".encode()

@@ -1,39 +1,7 @@
 /* Requests that are tried again at another server: after what, with what body, and when not. */
-#include "t/unit/proxy_fixture.h"
+#include "t/unit/two_servers.h"
 
-#define GET "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-#define OK_5 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define ANY "retry_on = connect-failure, reset, timeout, 502, 503, 504\n"
-#define TWO "server = %0 name=s0\nserver = %1 name=s1"
-
-static void begin_with(const char *route, const char *backend)
-{
-    char text[2048];
-
-    snprintf(text, sizeof text, "[listener web]\nbind = 127.0.0.1:1\n[route r]\nbackend = b\n%s\n"
-             "[backend b]\n%s\n", route, backend);
-    proxy_begin(text);
-}
-
-static void begin(const char *route)
-{
-    begin_with(route, TWO);
-}
-
-static struct stats_backend *backend(void)
-{
-    return STATS_SLOT(seg, backend, "b", 0);
-}
-
-static struct stats_route *route(void)
-{
-    return STATS_SLOT(seg, route, "r", 0);
-}
-
-static struct stats_server *server(unsigned i)
-{
-    return i ? STATS_SLOT(seg, server, "b/s1", 0) : STATS_SLOT(seg, server, "b/s0", 0);
-}
 
 static void nobody_comes_to(unsigned origin)
 {

@@ -1,35 +1,9 @@
 /* A second try beside a first that takes long: who wins, what the other costs, and when there is
  * none. */
-#include "t/unit/proxy_fixture.h"
+#include "t/unit/two_servers.h"
 
-#define GET "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-#define OK_5 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define BUSY_5 "HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nhello"
 #define SOON "hedge_after = 10ms\n"
-
-static void begin(const char *route)
-{
-    char text[2048];
-
-    snprintf(text, sizeof text, "[listener web]\nbind = 127.0.0.1:1\n[route r]\nbackend = b\n%s\n"
-             "[backend b]\nserver = %%0 name=s0\nserver = %%1 name=s1\n", route);
-    proxy_begin(text);
-}
-
-static struct stats_backend *backend(void)
-{
-    return STATS_SLOT(seg, backend, "b", 0);
-}
-
-static struct stats_route *route(void)
-{
-    return STATS_SLOT(seg, route, "r", 0);
-}
-
-static struct stats_server *server(unsigned i)
-{
-    return i ? STATS_SLOT(seg, server, "b/s1", 0) : STATS_SLOT(seg, server, "b/s0", 0);
-}
 
 /* A client whose request is at both servers. */
 static int hedged(const char *request, int s[2])

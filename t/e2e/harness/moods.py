@@ -3,6 +3,7 @@
 import json
 import threading
 
+from .client import request_bytes
 from .daemon import plain
 from .origin import answer
 from .util import patience
@@ -45,6 +46,17 @@ class Moody:
                 conn.reply(b"", f"{mood} Moody")
             elif not answer(conn, req):
                 return None
+
+
+def crowd(d, n):
+    """So many clients of pool, whose targets are their numbers: all but the first in the queue."""
+    clients = []
+    for i in range(n):
+        clients.append(d.client())
+        clients[-1].send(request_bytes(target=f"/{i}"))
+        d.wait_stats(lambda s: s["backends"]["pool"]["queued"] == i
+                     and s["backends"]["pool"]["active"] == i + 1)
+    return clients
 
 
 def pool(*servers, **kw):
