@@ -227,7 +227,7 @@ def test_more_workers_again_while_some_still_retire(rpd, stand):
     text = stand.configuration()
     d = rpd(text, workers=4, globals_=GLOBALS)
     before = d.stats()
-    with Crowd(stand, d, PASSING | {Web: 8, Session: 8}) as crowd:
+    with Crowd(stand, d, PASSING | {Web: 24, Session: 24}) as crowd:
         pids = set(d.worker_pids())
         set_workers(d, crowd, text, 1)
         crowd.progress(2)
