@@ -40,8 +40,8 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer
        -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum \
        $(if $(WERROR),-Werror)
 CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) -DRPD_VERSION='"$(VERSION)"'
-LIBS = $(LLHTTP_LIB) -linih
-TLS_LIBS = -lssl -lcrypto
+LIBS = $(LLHTTP_LIB) -linih -lpcre2-8
+TLS_LIBS = -lssl -lcrypto -lcrypt
 DNS_LIBS = -lcares -lresolv
 
 ifdef FUZZ

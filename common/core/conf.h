@@ -109,6 +109,15 @@ enum conf_client_verify { CONF_CLIENT_VERIFY_OFF, CONF_CLIENT_VERIFY_OPTIONAL,
                           CONF_CLIENT_VERIFY_REQUIRED };
 enum conf_route_tls { CONF_ROUTE_TERMINATE, CONF_ROUTE_PASSTHROUGH };
 enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
+/* What a route asks of a request before it is answered or sent on, in this order. */
+#define CONF_STEP_ACCESS 1u       /* allow, deny */
+#define CONF_STEP_CORS 2u
+#define CONF_STEP_LIMIT 4u        /* limits whose key is known from the start */
+#define CONF_STEP_BASIC 8u        /* a name and its password */
+#define CONF_STEP_JWT 16u
+#define CONF_STEP_AUTH_REQUEST 32u
+#define CONF_STEP_LIMIT_AFTER 64u /* limits whose key is who was let in */
+#define CONF_STEP_FAULT 128u
 /* How a try can fail: bits of retry_on and eject_on. */
 #define CONF_FAIL_CONNECT 1u /* no connection, or no TLS on it */
 #define CONF_FAIL_RESET 2u   /* it broke, or ended too early, or what came was no HTTP */
@@ -268,6 +277,8 @@ struct conf_global {
 #define CONF_FIELD_route CONF_SKIP
 #define CONF_FIELD_backend CONF_SKIP
 #define CONF_FIELD_certificate CONF_SKIP
+#define CONF_FIELD_canary CONF_SKIP
+#define CONF_FIELD_limit CONF_SKIP
 #include "common/core/settings.def"
 #undef CONF_FIELD_global
 #undef CONF_FIELD_listener
@@ -288,6 +299,7 @@ struct conf_route {
     const char *name;
     size_t index; /* file order, in conf->routes */
     struct conf_origin origin;
+    uint32_t steps; /* CONF_STEP_ bits: what it asks of a request before the answer */
 #define CONF_FIELD_listener CONF_SKIP
 #define CONF_FIELD_route CONF_TAKE
 #include "common/core/settings.def"
@@ -313,11 +325,35 @@ struct conf_certificate {
 #define CONF_FIELD_backend CONF_SKIP
 #define CONF_FIELD_certificate CONF_TAKE
 #include "common/core/settings.def"
+#undef CONF_FIELD_certificate
+#undef CONF_FIELD_canary
+};
+
+struct conf_canary {
+    const char *name;
+    size_t index; /* in conf->canaries */
+    struct conf_origin origin;
+#define CONF_FIELD_certificate CONF_SKIP
+#define CONF_FIELD_canary CONF_TAKE
+#include "common/core/settings.def"
+#undef CONF_FIELD_canary
+#undef CONF_FIELD_limit
+};
+
+struct conf_limit {
+    const char *name;
+    size_t index; /* in conf->limits */
+    struct conf_origin origin;
+#define CONF_FIELD_canary CONF_SKIP
+#define CONF_FIELD_limit CONF_TAKE
+#include "common/core/settings.def"
 #undef CONF_FIELD_global
 #undef CONF_FIELD_listener
 #undef CONF_FIELD_route
 #undef CONF_FIELD_backend
 #undef CONF_FIELD_certificate
+#undef CONF_FIELD_canary
+#undef CONF_FIELD_limit
 };
 
 #undef SETTING
@@ -336,6 +372,10 @@ struct conf {
     size_t nbackends;
     struct conf_certificate *certificates;
     size_t ncertificates;
+    struct conf_canary *canaries;
+    size_t ncanaries;
+    struct conf_limit *limits;
+    size_t nlimits;
     struct slice system_ca; /* PEM; p NULL: not in the text */
     struct conf_route route_defaults; /* [defaults route]: what default_backend is served by */
     struct conf_memory *memory; /* all that the pointers above lead to */

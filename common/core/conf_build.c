@@ -314,6 +314,8 @@ static void set_identity(struct conf_section *s)
     struct conf_route *route = s->target;
     struct conf_backend *backend = s->target;
     struct conf_certificate *certificate = s->target;
+    struct conf_canary *canary = s->target;
+    struct conf_limit *limit = s->target;
 
     switch (s->kind) {
     case CONF_KIND_listener:
@@ -328,6 +330,12 @@ static void set_identity(struct conf_section *s)
     case CONF_KIND_certificate:
         certificate->name = s->name, certificate->index = s->index;
         certificate->origin = s->origin;
+        break;
+    case CONF_KIND_canary:
+        canary->name = s->name, canary->index = s->index, canary->origin = s->origin;
+        break;
+    case CONF_KIND_limit:
+        limit->name = s->name, limit->index = s->index, limit->origin = s->origin;
         break;
     case CONF_KIND_global:
     case CONF_KIND_COUNT:
@@ -452,6 +460,7 @@ struct conf *conf_build_partial(const struct conf_text *text, struct report *rep
     build_route_defaults(&b);
     build_objects(&b);
     conf_settle_tls(&b);
+    conf_settle_steps(b.conf);
     conf_check(&b);
     builder_fini(&b);
     return b.conf;

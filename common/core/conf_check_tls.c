@@ -228,6 +228,8 @@ void conf_check_tls(struct conf_builder *b)
             break;
         case CONF_KIND_global:
         case CONF_KIND_route:
+        case CONF_KIND_canary:
+        case CONF_KIND_limit:
         case CONF_KIND_COUNT:
             break;
         }

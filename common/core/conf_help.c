@@ -209,7 +209,7 @@ static const char *example_value(const struct conf_setting *s)
 
 static bool is_optional(enum conf_kind kind)
 {
-    return kind == CONF_KIND_certificate;
+    return kind == CONF_KIND_certificate || kind == CONF_KIND_canary || kind == CONF_KIND_limit;
 }
 
 static void sample_setting(const struct conf_setting *s, struct strbuf *out)

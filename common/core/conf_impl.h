@@ -247,6 +247,8 @@ void conf_check(struct conf_builder *b);
  * that are offered. */
 void conf_check_tls(struct conf_builder *b);
 void conf_settle_tls(struct conf_builder *b);
+/* Which steps each route has. */
+void conf_settle_steps(struct conf *conf);
 
 /* The text of a value with `$` doubled, for printers. */
 void conf_print_escaped(struct strbuf *out, struct slice text);

@@ -75,6 +75,11 @@ static void print_all(const struct conf *conf, bool has_contents, struct strbuf 
     for (size_t i = 0; i < conf->ncertificates; i++)
         print_section(CONF_KIND_certificate, conf->certificates[i].name, &conf->certificates[i],
                       has_contents, out);
+    for (size_t i = 0; i < conf->ncanaries; i++)
+        print_section(CONF_KIND_canary, conf->canaries[i].name, &conf->canaries[i], has_contents,
+                      out);
+    for (size_t i = 0; i < conf->nlimits; i++)
+        print_section(CONF_KIND_limit, conf->limits[i].name, &conf->limits[i], has_contents, out);
 }
 
 void conf_print(const struct conf *conf, struct strbuf *out)

