@@ -1,6 +1,7 @@
 /* A stream as the proxy runs it: one request, from its head to its log line. Split over l7.c (the
- * client's side, and where it goes), steps.c (what stands before that), body.c (its body), attempt.c (its tries at servers), hedge.c
- * (a second one beside the first), reply.c (answers made here) and finish.c (counting, logging). */
+ * client's side, and where it goes), steps.c (what stands before that), body.c (its body),
+ * attempt.c (its tries at servers), hedge.c (a second one beside the first), reply.c (answers made
+ * here) and finish.c (counting, logging). */
 #ifndef RPD_PROXY_EXCHANGE_H
 #define RPD_PROXY_EXCHANGE_H
 
@@ -74,6 +75,7 @@ struct exchange {
     bool is_request_done : 1;
     bool is_body_sent : 1;          /* body bytes went to a server and were not kept */
     bool is_continued : 1;          /* the client was told 100 */
+    bool is_error_told : 1;         /* of `end`, by an answer made here */
     bool is_ruled : 1;              /* the route's request_header rules were applied */
     bool has_hedge_timer : 1;
     struct attempt first;           /* last, for what of it is not set at first */
@@ -84,6 +86,10 @@ struct exchange {
 void reply_text(struct exchange *x, unsigned status, struct slice location, struct slice body);
 /* With Proxy-Status (RFC 9209), by the reason's status. */
 void reply_error(struct exchange *x, enum end_reason why);
+/* The same with another status (0: the reason's) and with n fields more, whose names and values
+ * outlive the stream or are in its arena. The route's response_header rules apply as well. */
+void reply_error_with(struct exchange *x, enum end_reason why, unsigned status,
+                      const struct field *extra, size_t n);
 
 /* finish.c: variables of this exchange as they are now. */
 void exchange_vars(const struct exchange *x, struct vars *v);

@@ -84,7 +84,7 @@ static void count_route(const struct exchange *x, const struct side *down, uint6
     stat_add(&r->bytes_out, down->wire_out);
     if (x->first.up.retried || x->hedge)
         stat_add(&r->retries, exchange_retries(x));
-    if (x->end != END_OK && (x->status == 0 || end_reason_status(x->end) != x->status))
+    if (x->end != END_OK && !x->is_error_told)
         stat_inc(&r->aborted);
     histogram_add(&r->latency, us);
 }

@@ -71,28 +71,46 @@ void reply_text(struct exchange *x, unsigned status, struct slice location, stru
         reply(x, &h, body);
 }
 
-void reply_error(struct exchange *x, enum end_reason why)
+static bool add_error_fields(struct exchange *x, struct head *h)
 {
-    unsigned status = end_reason_status(why);
-    struct slice body, proxy_status;
-    struct head h;
+    enum end_reason why = x->end;
+    struct slice proxy_status = arena_printf(&x->stream.arena,
+                                             "rpd; error=%s; details=\"%s%s%s\"",
+                                             end_reason_proxy_status(why), end_reason_text(why),
+                                             x->detail ? ": " : "", x->detail ? x->detail : "");
 
-    assert(status != 0);
+    return proxy_status.p &&
+           fields_add(&h->fields, FIELD_PROXY_STATUS, SLICE("Proxy-Status"), proxy_status) &&
+           (h->status != 503 || fields_may_have(&h->fields, FIELD_RETRY_AFTER) ||
+            fields_add(&h->fields, FIELD_RETRY_AFTER, SLICE("Retry-After"), SLICE(RETRY_AFTER)));
+}
+
+void reply_error_with(struct exchange *x, enum end_reason why, unsigned status,
+                      const struct field *extra, size_t n)
+{
+    struct slice body;
+    struct head h;
+    bool has_room = true;
+
     x->end = why;
+    x->is_error_told = true;
     head_init(&h, &x->stream.arena);
-    h.status = (uint16_t)status;
-    body = arena_printf(&x->stream.arena, "%u %.*s: %s\n", status,
-                        SLICE_ARG(status_reason(status)), end_reason_text(why));
-    proxy_status = arena_printf(&x->stream.arena, "rpd; error=%s; details=\"%s%s%s\"",
-                                end_reason_proxy_status(why), end_reason_text(why),
-                                x->detail ? ": " : "", x->detail ? x->detail : "");
-    if (!body.p || !proxy_status.p ||
+    h.status = (uint16_t)(status ? status : end_reason_status(why));
+    assert(h.status != 0);
+    body = arena_printf(&x->stream.arena, "%u %.*s: %s\n", h.status,
+                        SLICE_ARG(status_reason(h.status)), end_reason_text(why));
+    for (size_t i = 0; i < n && has_room; i++)
+        has_room = fields_add(&h.fields, extra[i].id, extra[i].name, extra[i].value);
+    if (!has_room || !body.p ||
         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"),
                     SLICE("text/plain; charset=utf-8")) ||
-        !fields_add(&h.fields, FIELD_PROXY_STATUS, SLICE("Proxy-Status"), proxy_status) ||
-        (status == 503 &&
-         !fields_add(&h.fields, FIELD_RETRY_AFTER, SLICE("Retry-After"), SLICE(RETRY_AFTER))))
+        !add_error_fields(x, &h))
         exchange_abort(x, END_EXHAUSTED);
     else
         reply(x, &h, body);
+}
+
+void reply_error(struct exchange *x, enum end_reason why)
+{
+    reply_error_with(x, why, 0, NULL, 0);
 }
