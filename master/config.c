@@ -14,9 +14,25 @@
 #include "common/tls/check.h"
 #include "master/key_check.h"
 
-/* The text a second time: addresses and files are in it now. It was right before, so this finds
- * nothing new. */
-static struct conf *rebuild(const struct conf_text *text, struct conf **conf)
+/* What was not found before; a line has its place in it, so that no two are the same. */
+static void add_new(struct report *report, const struct report *again)
+{
+    struct slice rest = slice_of(again->text.s, again->text.n);
+
+    while (rest.n > 0) {
+        struct slice line = slice_of(rest.p, slice_find(rest, '\n') + 1);
+
+        if (!memmem(report->text.s, report->text.n, line.p, line.n))
+            strbuf_add(&report->text, line);
+        rest = slice_of(rest.p + line.n, rest.n - line.n);
+    }
+    report->errors += again->errors;
+}
+
+/* The text a second time: addresses and files are in it now. All else was right before: what this
+ * finds is wrong in a file. */
+static struct conf *rebuild(const struct conf_text *text, struct conf **conf,
+                            struct report *report)
 {
     struct report again;
     struct conf *built;
@@ -24,6 +40,8 @@ static struct conf *rebuild(const struct conf_text *text, struct conf **conf)
     conf_free(conf);
     report_init(&again);
     built = conf_build(text, &again);
+    if (again.errors > 0)
+        add_new(report, &again);
     report_fini(&again);
     return built;
 }
@@ -44,7 +62,7 @@ struct conf *config_load(const char *path, const struct names *known, struct con
     conf_resolve(text, conf, known, report);
     conf_read_files(text, conf, tls_system_ca(), report);
     conf_check_system(conf, report);
-    conf = rebuild(text, &conf);
+    conf = rebuild(text, &conf, report);
     if (!conf)
         return NULL;
     tls_check(conf, clock_wall_us(), report);

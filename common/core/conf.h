@@ -159,8 +159,17 @@ struct conf_hosts { struct conf_host *v; size_t n; };
 
 struct conf_respond {
     unsigned status; /* 0 = none */
-    struct template body; /* sent as text/plain; charset=utf-8 */
+    struct template body; /* sent unless there is a respond_file */
 };
+/* What is answered in place of an error's own text. */
+struct conf_error_page {
+    unsigned status;         /* 404; a class: 5; any: 0 */
+    struct conf_file file;
+    struct slice type;       /* Content-Type */
+    bool is_template;        /* the file's name ends in .tmpl: */
+    struct template body;    /* it, once the file's content is there */
+};
+struct conf_error_pages { struct conf_error_page *v; size_t n; };
 struct conf_redirect {
     unsigned status; /* 301 302 303 307 308; 0 = none */
     struct template location;
@@ -241,6 +250,8 @@ struct conf_nameservers { struct addr *v; size_t n; };
 #define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */
 #define CONF_C_RESPOND struct conf_respond
 #define CONF_C_REDIRECT struct conf_redirect
+#define CONF_C_CONTENT_TYPE struct slice /* "": none */
+#define CONF_C_ERROR_PAGES struct conf_error_pages
 #define CONF_C_FIELD_RULES struct conf_field_rules
 #define CONF_C_HOST_HEADER struct conf_host_header_value
 #define CONF_C_RETRY_ON uint32_t /* CONF_FAIL_ bits */
@@ -300,6 +311,8 @@ struct conf_route {
     size_t index; /* file order, in conf->routes */
     struct conf_origin origin;
     uint32_t steps; /* CONF_STEP_ bits: what it asks of a request before the answer */
+    struct slice respond_as;   /* Content-Type of `respond` and respond_file */
+    struct slice respond_etag; /* of a file that is there; else empty */
 #define CONF_FIELD_listener CONF_SKIP
 #define CONF_FIELD_route CONF_TAKE
 #include "common/core/settings.def"

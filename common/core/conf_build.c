@@ -303,6 +303,7 @@ static void build_route_defaults(struct conf_builder *b)
     route->name = "";
     route->backend = NULL;
     route->respond.status = route->redirect.status = 0;
+    route->respond_file = (struct conf_file){ .path = "" };
     route->tls = CONF_ROUTE_TERMINATE;
 }
 
@@ -360,13 +361,16 @@ static void settle_answer(struct conf_section *s)
     const uint64_t backend = conf_bit(CONF_KIND_route, offsetof(struct conf_route, backend));
     const uint64_t respond = conf_bit(CONF_KIND_route, offsetof(struct conf_route, respond));
     const uint64_t redirect = conf_bit(CONF_KIND_route, offsetof(struct conf_route, redirect));
+    const uint64_t file = conf_bit(CONF_KIND_route, offsetof(struct conf_route, respond_file));
 
-    if (!(s->set & (backend | respond | redirect)))
+    if (!(s->set & (backend | respond | file | redirect)))
         return;
     if (!(s->set & backend))
         route->backend = NULL;
     if (!(s->set & respond))
-        route->respond.status = 0;
+        route->respond = (struct conf_respond){ .status = 0 };
+    if (!(s->set & file))
+        route->respond_file = (struct conf_file){ .path = "" };
     if (!(s->set & redirect))
         route->redirect.status = 0;
 }
@@ -460,6 +464,7 @@ struct conf *conf_build_partial(const struct conf_text *text, struct report *rep
     build_route_defaults(&b);
     build_objects(&b);
     conf_settle_tls(&b);
+    conf_settle_pages(&b);
     conf_settle_steps(b.conf);
     conf_check(&b);
     builder_fini(&b);

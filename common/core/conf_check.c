@@ -61,6 +61,7 @@ static void check_answer(struct checker *k, const struct conf_section *s,
 {
     size_t own = is_set(s, offsetof(struct conf_route, backend)) +
                  is_set(s, offsetof(struct conf_route, respond)) +
+                 is_set(s, offsetof(struct conf_route, respond_file)) +
                  is_set(s, offsetof(struct conf_route, redirect));
     size_t n = (r->backend != NULL) + (r->respond.status != 0) + (r->redirect.status != 0);
 

@@ -9,16 +9,20 @@
 
 /* A list of every CA there is has a quarter of this. */
 #define FILE_MAX_SIZE ((size_t)4 << 20)
+/* Of what is answered: every worker has it in memory. */
+#define PAGE_MAX_SIZE ((size_t)1 << 20)
 
 struct files {
     struct conf_text *text;
     struct report *report;
-    struct smap done; /* path -> itself */
+    struct smap done; /* path -> its content */
+    struct smap told; /* place and path -> itself: what [defaults] has, each section has */
 };
 
 /* The setting a file is named by. */
 struct use {
     const char *kind, *section, *key;
+    size_t max;
     const struct conf_origin *origin;
 };
 
@@ -39,7 +43,7 @@ static void complain(struct files *f, const struct use *use, const char *fmt, ..
 }
 
 /* 0, or -1 with errno. What is no file (a pipe) might keep the reader waiting. */
-static int read_whole(const char *path, struct strbuf *out)
+static int read_whole(const char *path, size_t max, struct strbuf *out)
 {
     struct stat st;
 
@@ -49,19 +53,23 @@ static int read_whole(const char *path, struct strbuf *out)
         errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
         return -1;
     }
-    return fd_read_file(path, FILE_MAX_SIZE, out);
+    return fd_read_file(path, max, out);
 }
 
 static void keep(struct files *f, const char *path, struct strbuf *content)
 {
     char *name = xstrdup(path);
+    struct slice *size;
     size_t n = content->n;
     char *bytes = strbuf_take(content);
 
     *VEC_PUSH(&f->text->memory) = name;
     *VEC_PUSH(&f->text->memory) = bytes;
     *VEC_PUSH(&f->text->files) = (struct conf_file_read){ name, slice_of(bytes, n) };
-    (void)smap_put(&f->done, slice_str(name), name);
+    size = xcalloc(1, sizeof *size);
+    *size = slice_of(bytes, n);
+    *VEC_PUSH(&f->text->memory) = (char *)size;
+    (void)smap_put(&f->done, slice_str(name), size);
 }
 
 /* What is read goes to every worker. */
@@ -72,15 +80,35 @@ static bool has_private_key(const struct strbuf *content)
     return memmem(content->s, content->n, mark, sizeof mark - 1) != NULL;
 }
 
+/* Has this line of the configuration been complained of for this file? It is from now on. */
+static bool is_told(struct files *f, const struct use *use, const char *path)
+{
+    struct strbuf key;
+    char *text;
+
+    strbuf_init(&key);
+    strbuf_printf(&key, "%s:%u %s", use->origin->file, use->origin->line, path);
+    text = strbuf_take(&key);
+    *VEC_PUSH(&f->text->memory) = text;
+    return smap_put(&f->told, slice_str(text), text) != NULL;
+}
+
 static void read_file(struct files *f, const struct use *use, const char *path)
 {
+    struct slice *known = smap_get(&f->done, slice_str(path));
     struct strbuf content;
+    int error;
 
-    if (smap_get(&f->done, slice_str(path)))
+    if (known && known->n <= use->max)
         return;
     strbuf_init(&content);
-    if (read_whole(path, &content) != 0) {
-        complain(f, use, "cannot read '%s': %s", path, strerror(errno));
+    error = known ? EFBIG : read_whole(path, use->max, &content) != 0 ? errno : 0;
+    if (error == EFBIG) {
+        if (!is_told(f, use, path))
+            complain(f, use, "'%s' is larger than %zu MiB", path, use->max >> 20);
+    } else if (error) {
+        if (!is_told(f, use, path))
+            complain(f, use, "cannot read '%s': %s", path, strerror(error));
     } else if (has_private_key(&content)) {
         explicit_bzero(content.s, content.n);
         complain(f, use, "'%s' has a private key in it, which only `key` may name: keep it in a "
@@ -96,19 +124,35 @@ static bool is_private_key(const struct conf_setting *s)
     return s->kind == CONF_KIND_certificate && s->offset == offsetof(struct conf_certificate, key);
 }
 
+static void read_setting(struct files *f, const struct conf_setting *s, const char *section,
+                         const struct conf_file *file)
+{
+    const struct use use = {
+        .kind = conf_kinds[s->kind].name,
+        .section = section,
+        .key = s->key,
+        .max = s->kind == CONF_KIND_route ? PAGE_MAX_SIZE : FILE_MAX_SIZE,
+        .origin = &file->origin,
+    };
+
+    if (*file->path)
+        read_file(f, &use, file->path);
+}
+
 static void read_section(struct files *f, enum conf_kind kind, const char *name,
                          const void *section)
 {
     for (size_t i = 0; i < conf_nsettings; i++) {
         const struct conf_setting *s = &conf_settings[i];
-        const struct conf_file *file;
+        const void *field = (const char *)section + s->offset;
+        const struct conf_error_pages *pages = field;
 
-        if (s->kind != kind || s->type != &conf_type_FILE || is_private_key(s))
+        if (s->kind != kind || is_private_key(s))
             continue;
-        file = (const void *)((const char *)section + s->offset);
-        if (*file->path)
-            read_file(f, &(struct use){ conf_kinds[kind].name, name, s->key, &file->origin },
-                      file->path);
+        if (s->type == &conf_type_FILE)
+            read_setting(f, s, name, field);
+        for (size_t k = 0; s->type == &conf_type_ERROR_PAGES && k < pages->n; k++)
+            read_setting(f, s, name, &pages->v[k].file);
     }
 }
 
@@ -127,12 +171,12 @@ static void read_system_ca(struct files *f, const struct conf *conf, const char 
     if (i == conf->nbackends)
         return;
     strbuf_init(&content);
-    if (path && read_whole(path, &content) == 0) {
+    if (path && read_whole(path, FILE_MAX_SIZE, &content) == 0) {
         keep(f, "", &content);
     } else {
         const struct conf_backend *b = &conf->backends[i];
 
-        complain(f, &(struct use){ "backend", b->name, "tls_ca", &b->origin },
+        complain(f, &(struct use){ "backend", b->name, "tls_ca", 0, &b->origin },
                  "none is set, and the system's CA certificates cannot be read (%s%s%s): set it, "
                  "or tls_verify = off", path ? path : "no file is known", path ? ": " : "",
                  path ? strerror(errno) : "");
@@ -146,9 +190,13 @@ void conf_read_files(struct conf_text *text, const struct conf *conf, const char
     struct files f = { .text = text, .report = report };
 
     smap_init(&f.done, false);
+    smap_init(&f.told, false);
     read_section(&f, CONF_KIND_global, "", &conf->global);
     for (size_t i = 0; i < conf->nlisteners; i++)
         read_section(&f, CONF_KIND_listener, conf->listeners[i].name, &conf->listeners[i]);
+    for (size_t i = 0; i < conf->nroutes; i++)
+        read_section(&f, CONF_KIND_route, conf->routes[i].name, &conf->routes[i]);
+    read_section(&f, CONF_KIND_route, "", &conf->route_defaults);
     for (size_t i = 0; i < conf->nbackends; i++)
         read_section(&f, CONF_KIND_backend, conf->backends[i].name, &conf->backends[i]);
     for (size_t i = 0; i < conf->ncertificates; i++)
@@ -156,4 +204,5 @@ void conf_read_files(struct conf_text *text, const struct conf *conf, const char
                      &conf->certificates[i]);
     read_system_ca(&f, conf, system_ca);
     smap_fini(&f.done);
+    smap_fini(&f.told);
 }

@@ -123,12 +123,12 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
  * conf_balance.c. */
 #define CONF_TYPES(X)                                                                          \
     X(BOOL) X(COUNT) X(WORKERS) X(SIZE) X(DURATION) X(NAME) X(RUN_DIR) X(ERROR_LOG)            \
-    X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS) X(BACKEND)    \
-    X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(FIELD_RULES) X(HOST_HEADER)         \
-    X(RETRY_ON) X(ROUTE_LOG) X(SERVERS) X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE)           \
-    X(CERTIFICATE) X(CERTIFICATES) X(ALPNS) X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY)        \
-    X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK) X(EJECT_ON) X(HEDGE)     \
-    X(NAMESERVERS)
+    X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS)               \
+    X(BACKEND) X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(CONTENT_TYPE)            \
+    X(ERROR_PAGES) X(FIELD_RULES) X(HOST_HEADER) X(RETRY_ON) X(ROUTE_LOG) X(SERVERS)           \
+    X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
+    X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
+    X(EJECT_ON) X(HEDGE) X(NAMESERVERS)
 #define CONF_DECLARE_TYPE(TYPE) extern const struct conf_type conf_type_##TYPE;
 CONF_TYPES(CONF_DECLARE_TYPE)
 #undef CONF_DECLARE_TYPE
@@ -192,6 +192,9 @@ static inline bool conf_is_host_char(char c)
 }
 /* Labels with a dot between any two; lower case. */
 bool conf_is_domain(struct slice name);
+/* Where a file is that a setting in `file` names: as an include, a relative path begins where the
+ * file is that names it. */
+struct slice conf_beside(struct conf_builder *b, const char *file, struct slice path);
 /* What the text has of that file; p NULL: nothing. */
 struct slice conf_file_content(struct conf_builder *b, struct slice path);
 /* `FILE:LINE: [section] key: message`. */
@@ -247,6 +250,10 @@ void conf_check(struct conf_builder *b);
  * that are offered. */
 void conf_check_tls(struct conf_builder *b);
 void conf_settle_tls(struct conf_builder *b);
+/* What a route answers from here is: its type and tag. */
+void conf_settle_pages(struct conf_builder *b);
+/* Content-Type by the name's suffix. */
+struct slice conf_media_type(struct slice name);
 /* Which steps each route has. */
 void conf_settle_steps(struct conf *conf);
 

@@ -21,6 +21,16 @@ static void print_content(const struct conf_setting *s, const struct conf_file *
                       (unsigned long long)hash_bytes(file->content.p, file->content.n));
 }
 
+static void print_contents(const struct conf_setting *s, const void *field, struct strbuf *out)
+{
+    const struct conf_error_pages *pages = field;
+
+    if (s->type == &conf_type_FILE)
+        print_content(s, field, out);
+    for (size_t i = 0; s->type == &conf_type_ERROR_PAGES && i < pages->n; i++)
+        print_content(s, &pages->v[i].file, out);
+}
+
 static void print_setting(const struct conf_setting *s, const void *field, struct strbuf *out)
 {
     size_t n = s->type->count ? s->type->count(field) : 1;
@@ -56,8 +66,8 @@ static void print_section(enum conf_kind kind, const char *name, const void *sec
         if (s->kind != kind || !is_of_use(s, section))
             continue;
         print_setting(s, field, out);
-        if (has_contents && s->type == &conf_type_FILE)
-            print_content(s, field, out);
+        if (has_contents)
+            print_contents(s, field, out);
     }
 }
 

@@ -14,8 +14,7 @@ struct slice conf_file_content(struct conf_builder *b, struct slice path)
     return content ? *content : SLICE_NONE;
 }
 
-/* As an include: a relative path begins where the file is that names it. */
-static struct slice beside(struct conf_builder *b, const char *file, struct slice path)
+struct slice conf_beside(struct conf_builder *b, const char *file, struct slice path)
 {
     const char *slash = file ? strrchr(file, '/') : NULL;
 
@@ -33,7 +32,7 @@ static struct slice beside(struct conf_builder *b, const char *file, struct slic
 static void parse_file(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_file *out = field;
-    struct slice path = beside(c->b, c->origin.file, text);
+    struct slice path = conf_beside(c->b, c->origin.file, text);
 
     *out = (struct conf_file){ path.p, conf_file_content(c->b, path), c->origin };
 }

@@ -61,6 +61,8 @@ struct exchange {
     uint64_t response_us;           /* UINT64_MAX: no response head */
     uint64_t connect_us;
     uint64_t drained;
+    struct slice rest;              /* of an answer made here: what was not sent yet */
+    uint64_t rest_on_way;           /* bytes of it that were sent and have not left */
     uint64_t granted;               /* body bytes, while they are for a server */
     struct attempt *lead;           /* whose side is stream.up once it is there */
     struct attempt *rival;          /* the other, while two are under way */
@@ -84,6 +86,10 @@ struct exchange {
 
 /* reply.c: an answer made here; the final one. Memory exhausted: the side is reset. */
 void reply_text(struct exchange *x, unsigned status, struct slice location, struct slice body);
+/* The route's respond or respond_file. */
+void reply_route(struct exchange *x);
+/* So many bytes of an answer made here have left. */
+void reply_go_on(struct exchange *x, uint64_t bytes);
 /* With Proxy-Status (RFC 9209), by the reason's status. */
 void reply_error(struct exchange *x, enum end_reason why);
 /* The same with another status (0: the reason's) and with n fields more, whose names and values

@@ -139,17 +139,18 @@ static void answer_canned(struct exchange *x)
 {
     const struct conf_route *r = x->route;
     struct vars v;
-    struct slice text;
+    struct slice location;
 
+    if (!r->redirect.status) {
+        reply_route(x);
+        return;
+    }
     exchange_vars(x, &v);
-    text = vars_text(r->redirect.status ? &r->redirect.location : &r->respond.body, &v,
-                     &x->stream.arena);
-    if (!text.p)
-        exchange_fail(x, END_EXHAUSTED);
-    else if (r->redirect.status)
-        reply_text(x, r->redirect.status, text, SLICE_NONE);
+    location = vars_text(&r->redirect.location, &v, &x->stream.arena);
+    if (location.p)
+        reply_text(x, r->redirect.status, location, SLICE_NONE);
     else
-        reply_text(x, r->respond.status, SLICE_NONE, text);
+        exchange_fail(x, END_EXHAUSTED);
 }
 
 static void canned(struct exchange *x)
@@ -379,6 +380,8 @@ static void on_credit(struct stream *st, struct side *s, uint64_t bytes)
         body_gone(attempt_of(s), bytes);
     else if (other)
         other->ops->grant(other, bytes);
+    else if (x->rest.n > 0)
+        reply_go_on(x, bytes);
 }
 
 static void on_done(struct stream *st, struct side *s)

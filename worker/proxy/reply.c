@@ -1,28 +1,46 @@
 /* Answers made here: redirects, canned texts, errors. */
 #include <assert.h>
+#include <string.h>
+#include "common/base/json.h"
 #include "worker/proxy/exchange.h"
 
 /* Seconds after which a client may ask again that got a 503 from here (RFC 9110 10.2.3): a place in
  * a queue, a server that returns, may be there at any time. */
 #define RETRY_AFTER "1"
+#define TEXT_TYPE "text/plain; charset=utf-8"
+/* Longer values are cut where a page of an error shows them. */
+#define PAGE_VALUE_MAX 1024
 
-static bool send_body(struct exchange *x, struct slice body)
+/* ---- the answer ---- */
+
+/* As far as the credit of one direction goes. */
+static void send_rest(struct exchange *x)
 {
     struct side *down = x->stream.down;
 
-    while (body.n > 0) {
+    while (x->rest.n > 0 && x->rest_on_way < STREAM_CREDIT) {
         struct buf *b = buf_get(&x->proxy->bufs);
         size_t n;
 
-        if (!b)
-            return false;
-        n = body.n < buf_room(b) ? body.n : buf_room(b);
-        memcpy(buf_tail(b), body.p, n);
+        if (!b) {
+            exchange_abort(x, END_EXHAUSTED);
+            return;
+        }
+        n = x->rest.n < buf_room(b) ? x->rest.n : buf_room(b);
+        memcpy(buf_tail(b), x->rest.p, n);
         b->len += (uint32_t)n;
-        body = slice_of(body.p + n, body.n - n);
+        x->rest = slice_of(x->rest.p + n, x->rest.n - n);
+        x->rest_on_way += n;
         down->ops->send_data(down, b);
     }
-    return true;
+    if (x->rest.n == 0)
+        down->ops->send_end(down, NULL);
+}
+
+void reply_go_on(struct exchange *x, uint64_t bytes)
+{
+    x->rest_on_way -= bytes;
+    send_rest(x);
 }
 
 static void reply(struct exchange *x, struct head *h, struct slice body)
@@ -48,12 +66,9 @@ static void reply(struct exchange *x, struct head *h, struct slice body)
         exchange_abort(x, END_EXHAUSTED);
         return;
     }
+    x->rest = is_bodyless ? SLICE_NONE : body;
     down->ops->send_head(down, h);
-    if (!is_bodyless && !send_body(x, body)) {
-        exchange_abort(x, END_EXHAUSTED);
-        return;
-    }
-    down->ops->send_end(down, NULL);
+    send_rest(x);
 }
 
 void reply_text(struct exchange *x, unsigned status, struct slice location, struct slice body)
@@ -64,12 +79,55 @@ void reply_text(struct exchange *x, unsigned status, struct slice location, stru
     h.status = (uint16_t)status;
     if ((location.p && !fields_add(&h.fields, FIELD_LOCATION, SLICE("Location"), location)) ||
         (body.n > 0 &&
-         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"),
-                    SLICE("text/plain; charset=utf-8"))))
+         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"), SLICE(TEXT_TYPE))))
         exchange_abort(x, END_EXHAUSTED);
     else
         reply(x, &h, body);
 }
+
+/* ---- the route's own ---- */
+
+/* RFC 9110 13.1.2, by weak comparison; a tag of ours is `"hex"`. */
+static bool has_it(const struct exchange *x, struct slice etag)
+{
+    const struct head *request = &x->stream.request;
+    bool is_read = request->method == METHOD_GET || request->method == METHOD_HEAD;
+
+    if (etag.n == 0 || !is_read)
+        return false;
+    FIELDS_EACH(f, &request->fields) {
+        if (f->id != FIELD_IF_NONE_MATCH)
+            continue;
+        if (slice_eq(f->value, SLICE("*")) ||
+            (f->value.n >= etag.n && memmem(f->value.p, f->value.n, etag.p, etag.n)))
+            return true;
+    }
+    return false;
+}
+
+void reply_route(struct exchange *x)
+{
+    const struct conf_route *r = x->route;
+    struct slice body = r->respond_file.content, etag = r->respond_etag;
+    struct vars v;
+    struct head h;
+
+    if (!body.p) {
+        exchange_vars(x, &v);
+        body = vars_text(&r->respond.body, &v, &x->stream.arena);
+    }
+    head_init(&h, &x->stream.arena);
+    h.status = (uint16_t)(has_it(x, etag) ? 304 : r->respond.status);
+    if (!body.p ||
+        (etag.n > 0 && !fields_add(&h.fields, FIELD_ETAG, SLICE("ETag"), etag)) ||
+        (body.n > 0 && h.status != 304 &&
+         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"), r->respond_as)))
+        exchange_abort(x, END_EXHAUSTED);
+    else
+        reply(x, &h, body);
+}
+
+/* ---- errors ---- */
 
 static bool add_error_fields(struct exchange *x, struct head *h)
 {
@@ -85,9 +143,74 @@ static bool add_error_fields(struct exchange *x, struct head *h)
             fields_add(&h->fields, FIELD_RETRY_AFTER, SLICE("Retry-After"), SLICE(RETRY_AFTER)));
 }
 
+/* The page for that status: of itself, else of its class, else of any; the last one written. */
+static const struct conf_error_page *page_of(const struct exchange *x, unsigned status)
+{
+    const struct conf_route *r = x->route ? x->route : &x->generation->conf->route_defaults;
+    const struct conf_error_page *best = NULL;
+
+    for (size_t i = 0; i < r->error_page.n; i++) {
+        const struct conf_error_page *p = &r->error_page.v[i];
+
+        if ((p->status == status || p->status == status / 100 || p->status == 0) &&
+            (!best || p->status >= best->status))
+            best = p;
+    }
+    return best;
+}
+
+static size_t html_escape(char *dst, size_t cap, struct slice s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        struct slice c = slice_of(s.p + i, 1);
+
+        switch (s.p[i]) {
+        case '&': c = SLICE("&amp;"); break;
+        case '<': c = SLICE("&lt;"); break;
+        case '>': c = SLICE("&gt;"); break;
+        case '"': c = SLICE("&quot;"); break;
+        case '\'': c = SLICE("&#39;"); break;
+        default: break;
+        }
+        if (c.n > cap - n)
+            return 0;
+        memcpy(dst + n, c.p, c.n);
+        n += c.n;
+    }
+    return n;
+}
+
+/* What peers say in a page must stay text there. p NULL: memory exhausted. */
+static struct slice page_text(struct exchange *x, const struct conf_error_page *p)
+{
+    vars_escape_fn *escape = slice_eq(p->type, SLICE("application/json")) ? json_escape
+                                                                          : html_escape;
+    size_t cap = p->body.source.n + PAGE_VALUE_MAX;
+    struct vars v;
+
+    if (!p->is_template)
+        return p->file.content;
+    exchange_vars(x, &v);
+    v.value_max = PAGE_VALUE_MAX;
+    for (;;) {
+        char *text = arena_alloc(&x->stream.arena, cap);
+        size_t n;
+
+        if (!text)
+            return SLICE_NONE;
+        n = vars_expand(&p->body, &v, text, cap, false, escape);
+        if (n <= cap)
+            return slice_of(text, n);
+        cap *= 2;
+    }
+}
+
 void reply_error_with(struct exchange *x, enum end_reason why, unsigned status,
                       const struct field *extra, size_t n)
 {
+    const struct conf_error_page *page;
     struct slice body;
     struct head h;
     bool has_room = true;
@@ -95,15 +218,19 @@ void reply_error_with(struct exchange *x, enum end_reason why, unsigned status,
     x->end = why;
     x->is_error_told = true;
     head_init(&h, &x->stream.arena);
-    h.status = (uint16_t)(status ? status : end_reason_status(why));
+    x->status = h.status = (uint16_t)(status ? status : end_reason_status(why));
     assert(h.status != 0);
-    body = arena_printf(&x->stream.arena, "%u %.*s: %s\n", h.status,
-                        SLICE_ARG(status_reason(h.status)), end_reason_text(why));
+    page = page_of(x, h.status);
+    if (page)
+        body = page_text(x, page);
+    else
+        body = arena_printf(&x->stream.arena, "%u %.*s: %s\n", h.status,
+                            SLICE_ARG(status_reason(h.status)), end_reason_text(why));
     for (size_t i = 0; i < n && has_room; i++)
         has_room = fields_add(&h.fields, extra[i].id, extra[i].name, extra[i].value);
     if (!has_room || !body.p ||
         !fields_add(&h.fields, FIELD_CONTENT_TYPE, SLICE("Content-Type"),
-                    SLICE("text/plain; charset=utf-8")) ||
+                    page ? page->type : SLICE(TEXT_TYPE)) ||
         !add_error_fields(x, &h))
         exchange_abort(x, END_EXHAUSTED);
     else
