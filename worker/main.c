@@ -479,14 +479,15 @@ static void on_tick(struct timer *t)
     timer_set(&w->proxy.loop.timers, t, w->proxy.loop.now_us, TICK_US);
 }
 
-/* The hash has a secret of the master's start in it. */
-static void seed_request_ids(struct request_ids *ids, unsigned index)
+/* Hashes have a secret of the master's start in them. */
+static void seed_numbers(struct proxy *p, unsigned index)
 {
     uint64_t self[3] = { clock_wall_us(), (uint64_t)getpid(), index };
     uint64_t worker = hash_bytes(self, sizeof self);
 
     self[0] = ~self[0];
-    request_ids_init(ids, hash_bytes(self, sizeof self), worker);
+    request_ids_init(&p->ids, hash_bytes(self, sizeof self), worker);
+    p->draws = worker;
 }
 
 static int worker_init(struct worker *w, const struct role_args *args)
@@ -526,7 +527,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     up_init(&p->up, &p->conns, args->segment, args->slot, p->stats);
     self_names_init(w);
     recorder_init(p, args->flight);
-    seed_request_ids(&p->ids, args->index);
+    seed_numbers(p, args->index);
     timer_init(&w->tick, on_tick);
     timer_init(&w->retire_check, on_retire_check);
     timer_set(&p->loop.timers, &w->tick, p->loop.now_us, 0);

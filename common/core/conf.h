@@ -118,6 +118,7 @@ enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
 #define CONF_STEP_AUTH_REQUEST 32u
 #define CONF_STEP_LIMIT_AFTER 64u /* limits whose key is who was let in */
 #define CONF_STEP_FAULT 128u
+#define CONF_STEP_SPLIT 256u     /* which of several backends */
 /* How a try can fail: bits of retry_on and eject_on. */
 #define CONF_FAIL_CONNECT 1u /* no connection, or no TLS on it */
 #define CONF_FAIL_RESET 2u   /* it broke, or ended too early, or what came was no HTTP */
@@ -150,6 +151,15 @@ struct conf_certificates { const struct conf_certificate **v; size_t n; };
  * is offered, best first. */
 struct conf_alpns { struct slice *v; size_t n; };
 struct conf_listeners { const struct conf_listener **v; size_t n; };
+
+/* One of the backends that a route spreads its requests over. */
+struct conf_share {
+    const struct conf_backend *backend;
+    uint32_t weight; /* 0: it gets none */
+    uint32_t below;  /* of the sum of all weights: its are those from the share before's on */
+};
+/* n 1: no split. The last one's `below` is the sum, and above 0. */
+struct conf_split { struct conf_share *v; size_t n; };
 
 struct conf_host {
     struct slice name; /* lower case; for a wildcard what follows "*" with its dot */
@@ -245,6 +255,7 @@ struct conf_nameservers { struct addr *v; size_t n; };
 #define CONF_C_MODE enum conf_mode
 #define CONF_C_NETS struct conf_nets
 #define CONF_C_BACKEND const struct conf_backend *
+#define CONF_C_SPLIT struct conf_split
 #define CONF_C_LISTENERS struct conf_listeners
 #define CONF_C_HOSTS struct conf_hosts
 #define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */
@@ -310,6 +321,7 @@ struct conf_route {
     const char *name;
     size_t index; /* file order, in conf->routes */
     struct conf_origin origin;
+    const struct conf_backend *backend; /* the first that it leads to; NULL: none */
     uint32_t steps; /* CONF_STEP_ bits: what it asks of a request before the answer */
     struct slice respond_as;   /* Content-Type of `respond` and respond_file */
     struct slice respond_etag; /* of a file that is there; else empty */
@@ -408,6 +420,10 @@ void conf_free(struct conf **conf);
  * ones, or, if it passes TLS through, all that have TLS: that is the second. */
 bool conf_route_belongs(const struct conf_route *route, const struct conf_listener *listener);
 bool conf_route_takes_unnamed(const struct conf_route *route, const struct conf_listener *listener);
+
+/* All that a route may lead to, in an order of its own. */
+size_t conf_route_nbackends(const struct conf_route *route);
+const struct conf_backend *conf_route_backend(const struct conf_route *route, size_t i);
 
 /* The target a log setting names. */
 enum conf_log_target conf_log_target(const char *setting);

@@ -302,6 +302,7 @@ static void build_route_defaults(struct conf_builder *b)
     memcpy(route, b->defaults[CONF_KIND_route], sizeof *route);
     route->name = "";
     route->backend = NULL;
+    route->split = (struct conf_split){ NULL, 0 };
     route->respond.status = route->redirect.status = 0;
     route->respond_file = (struct conf_file){ .path = "" };
     route->tls = CONF_ROUTE_TERMINATE;
@@ -358,7 +359,7 @@ uint64_t conf_bit(enum conf_kind kind, size_t offset)
 static void settle_answer(struct conf_section *s)
 {
     struct conf_route *route = s->target;
-    const uint64_t backend = conf_bit(CONF_KIND_route, offsetof(struct conf_route, backend));
+    const uint64_t backend = conf_bit(CONF_KIND_route, offsetof(struct conf_route, split));
     const uint64_t respond = conf_bit(CONF_KIND_route, offsetof(struct conf_route, respond));
     const uint64_t redirect = conf_bit(CONF_KIND_route, offsetof(struct conf_route, redirect));
     const uint64_t file = conf_bit(CONF_KIND_route, offsetof(struct conf_route, respond_file));
@@ -366,7 +367,7 @@ static void settle_answer(struct conf_section *s)
     if (!(s->set & (backend | respond | file | redirect)))
         return;
     if (!(s->set & backend))
-        route->backend = NULL;
+        route->split = (struct conf_split){ NULL, 0 };
     if (!(s->set & respond))
         route->respond = (struct conf_respond){ .status = 0 };
     if (!(s->set & file))
@@ -465,6 +466,7 @@ struct conf *conf_build_partial(const struct conf_text *text, struct report *rep
     build_objects(&b);
     conf_settle_tls(&b);
     conf_settle_pages(&b);
+    conf_settle_splits(b.conf);
     conf_settle_steps(b.conf);
     conf_check(&b);
     builder_fini(&b);

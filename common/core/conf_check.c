@@ -59,11 +59,11 @@ static bool is_set(const struct conf_section *s, size_t offset)
 static void check_answer(struct checker *k, const struct conf_section *s,
                          const struct conf_route *r)
 {
-    size_t own = is_set(s, offsetof(struct conf_route, backend)) +
+    size_t own = is_set(s, offsetof(struct conf_route, split)) +
                  is_set(s, offsetof(struct conf_route, respond)) +
                  is_set(s, offsetof(struct conf_route, respond_file)) +
                  is_set(s, offsetof(struct conf_route, redirect));
-    size_t n = (r->backend != NULL) + (r->respond.status != 0) + (r->redirect.status != 0);
+    size_t n = (r->split.n > 0) + (r->respond.status != 0) + (r->redirect.status != 0);
 
     if (n == 0 && (own == 0 || !s->has_errors))
         conf_section_error(k->b, s, NULL, "says nothing to do: it needs one of backend, respond "
@@ -246,10 +246,26 @@ static bool check_passthrough(struct checker *k, const struct conf_section *s,
                            r->listener.v[i]->name);
         return false;
     }
-    if (r->backend && r->backend->tls)
-        conf_section_error(k->b, s, "backend", "passthrough sends the client's own TLS on, and "
-                           "[backend %s] has tls = on", r->backend->name);
+    for (size_t i = 0; i < conf_route_nbackends(r); i++)
+        if (conf_route_backend(r, i)->tls)
+            conf_section_error(k->b, s, "backend", "passthrough sends the client's own TLS on, "
+                               "and [backend %s] has tls = on", conf_route_backend(r, i)->name);
     return true;
+}
+
+static void check_backends(struct checker *k, const struct conf_section *s,
+                           const struct conf_route *r, bool has_sessions)
+{
+    for (size_t i = 0; i < conf_route_nbackends(r); i++) {
+        k->is_used[conf_route_backend(r, i)->index] = true;
+        k->has_sessions[conf_route_backend(r, i)->index] |= has_sessions;
+    }
+    if (!is_set(s, offsetof(struct conf_route, split_sticky)))
+        return;
+    if (r->split.n < 2 && !s->has_errors)
+        conf_section_warning(k->b, s, "split_sticky", "means nothing, for `backend` is no split");
+    else if (has_sessions && r->split_sticky.how == CONF_STICKY_COOKIE)
+        conf_section_error(k->b, s, "split_sticky", "tcp sessions have no cookies: write `source`");
 }
 
 static void check_route(struct checker *k, const struct conf_section *s)
@@ -262,12 +278,9 @@ static void check_route(struct checker *k, const struct conf_section *s)
         !(r->retry_on & CONF_FAIL_TIMEOUT))
         conf_section_warning(k->b, s, "retry_timeout", "means nothing, for `retry_on` has no "
                              "`timeout`");
-    if (r->backend)
-        k->is_used[r->backend->index] = true;
     for (size_t i = 0; i < r->listener.n; i++)
         ntcp += r->listener.v[i]->mode == CONF_MODE_TCP;
-    if (r->backend && (ntcp > 0 || r->tls == CONF_ROUTE_PASSTHROUGH))
-        k->has_sessions[r->backend->index] = true;
+    check_backends(k, s, r, ntcp > 0 || r->tls == CONF_ROUTE_PASSTHROUGH);
     if (r->listener.n == 0 && is_set(s, offsetof(struct conf_route, listener)) && s->has_errors)
         return; /* the listeners it was to have are unknown */
     if (r->tls == CONF_ROUTE_PASSTHROUGH && !check_passthrough(k, s, r))

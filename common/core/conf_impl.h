@@ -128,7 +128,7 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(ERROR_PAGES) X(FIELD_RULES) X(HOST_HEADER) X(RETRY_ON) X(ROUTE_LOG) X(SERVERS)           \
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
-    X(EJECT_ON) X(HEDGE) X(NAMESERVERS)
+    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT)
 #define CONF_DECLARE_TYPE(TYPE) extern const struct conf_type conf_type_##TYPE;
 CONF_TYPES(CONF_DECLARE_TYPE)
 #undef CONF_DECLARE_TYPE
@@ -254,6 +254,8 @@ void conf_settle_tls(struct conf_builder *b);
 void conf_settle_pages(struct conf_builder *b);
 /* Content-Type by the name's suffix. */
 struct slice conf_media_type(struct slice name);
+/* The first backend of each route. */
+void conf_settle_splits(struct conf *conf);
 /* Which steps each route has. */
 void conf_settle_steps(struct conf *conf);
 

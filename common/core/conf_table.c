@@ -75,7 +75,8 @@ bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use)
     static const size_t of_sessions[] = {
         offsetof(struct conf_route, listener),
         offsetof(struct conf_route, tls),
-        offsetof(struct conf_route, backend),
+        offsetof(struct conf_route, split),
+        offsetof(struct conf_route, split_sticky),
         offsetof(struct conf_route, timeout_connect_ms),
         offsetof(struct conf_route, timeout_response_ms),
         offsetof(struct conf_route, timeout_stream_ms),

@@ -314,7 +314,8 @@ static void parse_backend(struct conf_cursor *c, struct slice text, void *field)
     const struct conf_backend **out = field;
 
     if (slice_find(text, ' ') < text.n || slice_find(text, ',') < text.n) {
-        conf_value_error(c, "a split between backends is not supported yet");
+        conf_value_error(c, "'%.*s': one backend stands here, without a weight",
+                         SLICE_ARG(text));
         return;
     }
     struct conf_section *s = conf_find_section(c, CONF_KIND_backend, text);

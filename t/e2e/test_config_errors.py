@@ -159,6 +159,23 @@ ERRORS = [
      r"long"),
     ("name too long", f"[backend {'n' * 300}]\nserver = 127.0.0.1:1\n", "nnnn", r"long"),
     ("key too long", f"[route b]\npath = /b\nbackend = pool\n{'k' * 300} = 1\n", "kkkk", r""),
+    # splits
+    *[("split: " + why, f"[route b]\npath = /b\nbackend = {value}\n", value, says)
+      for why, value, says in [
+          ("no such backend", "pool 95, poul 5", r"poul.*did you mean 'pool'"),
+          ("unknown, without a weight", "pool 95, pool2", r"backend pool2"),
+          ("one has no weight", "pool, pool 5", r"'pool' has no weight"),
+          ("twice", "pool 95, pool 5", r"'pool' is there twice"),
+          ("no comma", "pool 95 pool2 5", r"with a comma between"),
+          ("no number", "pool many", r"'many', the weight of 'pool', is no whole number"),
+          ("nobody", "pool 0", r"every weight is 0")]],
+    ("split as default", "[listener b]\nbind = @b@\ndefault_backend = pool 1, pool 2\n", "pool 1",
+     r"one backend stands here"),
+    ("split_sticky", "[route b]\npath = /b\nbackend = pool\nsplit_sticky = source cookie\n",
+     "split_sticky", r"'cookie' after 'source'"),
+    ("split_sticky of sessions", "[backend p2]\nserver = 127.0.0.1:8\n[listener t]\nbind = @t@\n"
+     "mode = tcp\n[route t]\nlistener = t\nbackend = pool 1, p2 1\nsplit_sticky = cookie a\n",
+     "split_sticky", r"have no cookies: write `source`"),
     # not built yet
     *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
       for kind, line in [
@@ -169,8 +186,6 @@ ERRORS = [
           ("route", "canary = c"), ("route", "rewrite = prefix /x"), ("route", "mirror = pool"),
           ("route", "cache = c"), ("route", "limit = l")]],
     ("not yet: protocol http2", "[backend b]\nserver = 127.0.0.1:1\nprotocol = http2\n", "http2",
-     r"not supported yet"),
-    ("not yet: split", "[route b]\npath = /b\nbackend = pool 95, pool2 5\n", "95",
      r"not supported yet"),
     *[(f"not yet: [{kind}]", f"[{kind}]\nx = 1\n", f"[{kind}]", r"not supported yet")
       for kind in ("cache a", "admin")],

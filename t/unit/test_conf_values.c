@@ -243,8 +243,8 @@ START_TEST(test_not_supported_yet)
     bad(&x, "route", "access_log = stdout", "'stdout' is not supported yet");
     bad(&x, "route", "path_regex = ^/x", "not supported yet");
     bad(&x, "listener", "http2_cleartext = on", "not supported yet");
-    bad(&x, "listener", "default_backend = a 95, b 5", "a split between backends is not "
-                                                       "supported yet");
+    bad(&x, "listener", "default_backend = a 95, b 5", "'a 95, b 5': one backend stands "
+                                                       "here, without a weight");
     fixture_bad(&x, "[listener l]\nbind = :80\n[cache c]\nsize = 5\nbogus = 1\n",
                 "f.ini:3: [cache c]: not supported yet");
     fixture_bad(&x, "[listener l]\nbind = :80\n[admin]\nbind = :8404\n",

@@ -7,8 +7,7 @@
 #define STICK_DIGITS 16
 #define KEY_MAX 1024 /* without a detour; longer keys are hashed as well */
 
-/* Exactly as affinity_set_cookie writes it; 0 for anything else. */
-static uint64_t stick_of(struct slice cookie)
+uint64_t affinity_value(struct slice cookie)
 {
     uint64_t stick = 0;
 
@@ -58,7 +57,7 @@ void affinity_fill(struct up_request *r, const struct conf_backend *b, const str
     if (b->sticky.how == CONF_STICKY_SOURCE)
         r->stick = stick_of_source(&v->client);
     else if (b->sticky.how == CONF_STICKY_COOKIE)
-        r->stick = stick_of(vars_cookie(v, b->sticky.cookie));
+        r->stick = affinity_value(vars_cookie(v, b->sticky.cookie));
 }
 
 void affinity_find(struct exchange *x, const struct conf_backend *b)
@@ -69,16 +68,20 @@ void affinity_find(struct exchange *x, const struct conf_backend *b)
     affinity_fill(&x->first.up, b, &v);
 }
 
+bool affinity_put_cookie(struct exchange *x, struct head *h, struct slice name, uint64_t value)
+{
+    struct slice line = arena_printf(&x->stream.arena,
+                                     "%.*s=%016" PRIx64 "; Path=/; HttpOnly; SameSite=Lax%s",
+                                     SLICE_ARG(name), value,
+                                     slice_eq(x->forwarded.scheme, SLICE("https")) ? "; Secure"
+                                                                                   : "");
+
+    return line.p && fields_add(&h->fields, FIELD_SET_COOKIE, SLICE("Set-Cookie"), line);
+}
+
 bool affinity_set_cookie(struct exchange *x, struct head *h)
 {
-    struct slice name, value;
     uint64_t stick = up_stick(&x->lead->up);
 
-    if (stick == 0)
-        return true;
-    name = x->backend->sticky.cookie;
-    value = arena_printf(&x->stream.arena, "%.*s=%016" PRIx64 "; Path=/; HttpOnly; SameSite=Lax%s",
-                         SLICE_ARG(name), stick,
-                         slice_eq(x->forwarded.scheme, SLICE("https")) ? "; Secure" : "");
-    return value.p && fields_add(&h->fields, FIELD_SET_COOKIE, SLICE("Set-Cookie"), value);
+    return stick == 0 || affinity_put_cookie(x, h, x->backend->sticky.cookie, stick);
 }

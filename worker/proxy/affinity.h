@@ -15,6 +15,11 @@ static inline bool affinity_is_wanted(const struct conf_backend *b)
 void affinity_fill(struct up_request *r, const struct conf_backend *b, const struct vars *v);
 /* The same for x, which asks for a server of b next. */
 void affinity_find(struct exchange *x, const struct conf_backend *b);
+/* A value as affinity_put_cookie writes it; 0 for anything else. */
+uint64_t affinity_value(struct slice cookie);
+/* Sets such a cookie in the head of an answer; false: memory exhausted. */
+bool affinity_put_cookie(struct exchange *x, struct head *h, struct slice name, uint64_t value)
+    __attribute__((warn_unused_result));
 /* The cookie by which the client of x comes back to its server, into the head of the answer, if
  * it needs one. false: memory exhausted. */
 bool affinity_set_cookie(struct exchange *x, struct head *h) __attribute__((warn_unused_result));

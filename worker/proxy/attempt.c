@@ -11,6 +11,7 @@
 #include <assert.h>
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/body.h"
+#include "worker/proxy/split.h"
 #include "worker/up/failure.h"
 
 /* ---- the end of a try ---- */
@@ -400,7 +401,7 @@ static void pass_on(struct attempt *a, struct head *h)
     x->response_us = x->proxy->loop.now_us - a->sent_us;
     exchange_record_response(x);
     up_answered(&a->up, x->response_us);
-    if (!via_add(h) || !affinity_answer(x, h) ||
+    if (!via_add(h) || !affinity_answer(x, h) || !split_answer(x, h) ||
         !exchange_rules(x, &x->route->response_header, &h->fields)) {
         exchange_fail(x, END_EXHAUSTED);
         return;

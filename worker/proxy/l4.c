@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "worker/proxy/affinity.h"
+#include "worker/proxy/split.h"
 
 #define FLOW_MAX 65536
 /* A pipe that brought less says that the flow is not bulk any more. */
@@ -431,7 +432,8 @@ void session_start(struct listener *l, struct conn *c, struct bufq *first,
     s->generation = generation_ref(way->generation);
     s->route = route ? route : &s->generation->conf->route_defaults;
     s->route_stats = route ? s->generation->routes[route->index] : NULL;
-    s->backend = way->backend;
+    s->backend = s->route->steps & CONF_STEP_SPLIT ? split_session(p, s->route, &c->peer)
+                                                   : way->backend;
     s->client = c;
     s->peer = c->peer;
     bufq_splice(&s->first, first);

@@ -2,6 +2,7 @@
 #include "worker/proxy/steps.h"
 
 #include <assert.h>
+#include "worker/proxy/split.h"
 
 struct step {
     uint32_t bit; /* CONF_STEP_ */
@@ -12,7 +13,7 @@ struct step {
 
 /* In the order of their bits, which is that of the requests' way. */
 static const struct step steps[] = {
-    { 0, NULL, NULL },
+    { CONF_STEP_SPLIT, split_request, NULL },
 };
 #define NSTEPS (sizeof steps / sizeof *steps)
 
