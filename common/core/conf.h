@@ -19,6 +19,7 @@
 #include "common/core/template.h"
 
 struct conf;
+struct nets;
 
 /* ---- files ---- */
 
@@ -143,6 +144,15 @@ struct conf_file {
     struct conf_origin origin;
 };
 
+/* An item of allow or deny: a network, all, or a file of networks. */
+struct conf_access {
+    struct net net;
+    bool is_all;
+    struct conf_file file; /* path "": none */
+    struct conf_origin origin;
+};
+struct conf_access_list { struct conf_access *v; size_t n; };
+
 struct conf_listener;
 struct conf_backend;
 struct conf_certificate;
@@ -254,6 +264,7 @@ struct conf_nameservers { struct addr *v; size_t n; };
 #define CONF_C_BINDS struct conf_binds
 #define CONF_C_MODE enum conf_mode
 #define CONF_C_NETS struct conf_nets
+#define CONF_C_ACCESS struct conf_access_list
 #define CONF_C_BACKEND const struct conf_backend *
 #define CONF_C_SPLIT struct conf_split
 #define CONF_C_LISTENERS struct conf_listeners
@@ -323,6 +334,7 @@ struct conf_route {
     struct conf_origin origin;
     const struct conf_backend *backend; /* the first that it leads to; NULL: none */
     uint32_t steps; /* CONF_STEP_ bits: what it asks of a request before the answer */
+    const struct nets *access; /* allow and deny (nets.h); NULL: there are none */
     struct slice respond_as;   /* Content-Type of `respond` and respond_file */
     struct slice respond_etag; /* of a file that is there; else empty */
 #define CONF_FIELD_listener CONF_SKIP

@@ -207,7 +207,8 @@ static void check_session_keys(struct checker *k, const struct conf_section *s,
             conf_setting_is_of(setting, use))
             continue;
         conf_section_error(k->b, s, setting->key, "does not belong in a route %s, which takes "
-                           "%slistener, backend, timeouts, retries, retry_on and access_log",
+                           "%slistener, allow, deny, backend, timeouts, retries, retry_on and "
+                           "access_log",
                            r->tls == CONF_ROUTE_PASSTHROUGH ? "with tls = passthrough"
                                                             : "of a tcp listener",
                            use == CONF_USE_SNI ? "host, " : "");

@@ -124,6 +124,12 @@ static bool is_private_key(const struct conf_setting *s)
     return s->kind == CONF_KIND_certificate && s->offset == offsetof(struct conf_certificate, key);
 }
 
+static bool is_page(const struct conf_setting *s)
+{
+    return s->type == &conf_type_ERROR_PAGES ||
+           (s->kind == CONF_KIND_route && s->offset == offsetof(struct conf_route, respond_file));
+}
+
 static void read_setting(struct files *f, const struct conf_setting *s, const char *section,
                          const struct conf_file *file)
 {
@@ -131,7 +137,7 @@ static void read_setting(struct files *f, const struct conf_setting *s, const ch
         .kind = conf_kinds[s->kind].name,
         .section = section,
         .key = s->key,
-        .max = s->kind == CONF_KIND_route ? PAGE_MAX_SIZE : FILE_MAX_SIZE,
+        .max = is_page(s) ? PAGE_MAX_SIZE : FILE_MAX_SIZE,
         .origin = &file->origin,
     };
 
@@ -145,14 +151,11 @@ static void read_section(struct files *f, enum conf_kind kind, const char *name,
     for (size_t i = 0; i < conf_nsettings; i++) {
         const struct conf_setting *s = &conf_settings[i];
         const void *field = (const char *)section + s->offset;
-        const struct conf_error_pages *pages = field;
 
-        if (s->kind != kind || is_private_key(s))
+        if (s->kind != kind || !s->type->file || is_private_key(s))
             continue;
-        if (s->type == &conf_type_FILE)
-            read_setting(f, s, name, field);
-        for (size_t k = 0; s->type == &conf_type_ERROR_PAGES && k < pages->n; k++)
-            read_setting(f, s, name, &pages->v[k].file);
+        for (size_t k = 0; k < s->type->count(field); k++)
+            read_setting(f, s, name, s->type->file(field, k));
     }
 }
 

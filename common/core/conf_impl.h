@@ -10,6 +10,7 @@
 #include "common/base/hash.h"
 #include "common/base/vec.h"
 #include "common/core/conf.h"
+#include "common/core/nets.h"
 
 /* ---- the table ---- */
 
@@ -47,6 +48,8 @@ struct conf_type {
     size_t (*count)(const void *field);
     /* Item i as the file would have it. */
     void (*print)(const void *field, size_t i, struct strbuf *out);
+    /* The file that item i names, path "": none; NULL: it never names any. */
+    const struct conf_file *(*file)(const void *field, size_t i);
 };
 
 /* How the values of a TYPE are read and written: members of struct conf_type. */
@@ -123,7 +126,7 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
  * conf_balance.c. */
 #define CONF_TYPES(X)                                                                          \
     X(BOOL) X(COUNT) X(WORKERS) X(SIZE) X(DURATION) X(NAME) X(RUN_DIR) X(ERROR_LOG)            \
-    X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS)               \
+    X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS) X(ACCESS)     \
     X(BACKEND) X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(CONTENT_TYPE)            \
     X(ERROR_PAGES) X(FIELD_RULES) X(HOST_HEADER) X(RETRY_ON) X(ROUTE_LOG) X(SERVERS)           \
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
@@ -195,6 +198,10 @@ bool conf_is_domain(struct slice name);
 /* Where a file is that a setting in `file` names: as an include, a relative path begins where the
  * file is that names it. */
 struct slice conf_beside(struct conf_builder *b, const char *file, struct slice path);
+/* The file that the value being parsed names. */
+struct conf_file conf_file_of(struct conf_cursor *c, struct slice path);
+/* `10.0.0.0/8`, `unix`. */
+void conf_print_net(const struct net *net, struct strbuf *out);
 /* What the text has of that file; p NULL: nothing. */
 struct slice conf_file_content(struct conf_builder *b, struct slice path);
 /* `FILE:LINE: [section] key: message`. */
@@ -256,6 +263,8 @@ void conf_settle_pages(struct conf_builder *b);
 struct slice conf_media_type(struct slice name);
 /* The first backend of each route. */
 void conf_settle_splits(struct conf *conf);
+/* allow and deny into route->access. */
+void conf_settle_access(struct conf_builder *b);
 /* Which steps each route has. */
 void conf_settle_steps(struct conf *conf);
 

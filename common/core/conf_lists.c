@@ -62,10 +62,8 @@ static void parse_net(struct conf_cursor *c, struct slice text, void *field)
     list->v[list->n++] = net;
 }
 
-static void print_net(const void *field, size_t i, struct strbuf *out)
+void conf_print_net(const struct net *net, struct strbuf *out)
 {
-    const struct conf_nets *list = field;
-    const struct net *net = &list->v[i];
     struct ip ip = { .family = net->family };
     char text[ADDR_TEXT_MAX];
 
@@ -76,6 +74,13 @@ static void print_net(const void *field, size_t i, struct strbuf *out)
     memcpy(ip.b, net->b, sizeof ip.b);
     strbuf_add(out, slice_of(text, ip_format(&ip, text)));
     strbuf_printf(out, "/%u", net->family == AF_INET ? net->bits - 96u : net->bits);
+}
+
+static void print_net(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_nets *list = field;
+
+    conf_print_net(&list->v[i], out);
 }
 
 COUNT_OF(NETS)

@@ -222,8 +222,16 @@ static void print_error_page(const void *field, size_t i, struct strbuf *out)
 }
 
 COUNT_OF(ERROR_PAGES)
+static const struct conf_file *error_page_file(const void *field, size_t i)
+{
+    const struct conf_error_pages *pages = field;
+
+    return &pages->v[i].file;
+}
+
 LIST_TYPE(ERROR_PAGES, .name = "list of statuses and files", .parse = parse_error_page,
-          .next_item = next_page, .count = count_ERROR_PAGES, .print = print_error_page);
+          .next_item = next_page, .count = count_ERROR_PAGES, .print = print_error_page,
+          .file = error_page_file);
 
 /* ---- what a route answers ---- */
 

@@ -23,12 +23,10 @@ static void print_content(const struct conf_setting *s, const struct conf_file *
 
 static void print_contents(const struct conf_setting *s, const void *field, struct strbuf *out)
 {
-    const struct conf_error_pages *pages = field;
+    size_t n = s->type->file ? s->type->count(field) : 0;
 
-    if (s->type == &conf_type_FILE)
-        print_content(s, field, out);
-    for (size_t i = 0; s->type == &conf_type_ERROR_PAGES && i < pages->n; i++)
-        print_content(s, &pages->v[i].file, out);
+    for (size_t i = 0; i < n; i++)
+        print_content(s, s->type->file(field, i), out);
 }
 
 static void print_setting(const struct conf_setting *s, const void *field, struct strbuf *out)

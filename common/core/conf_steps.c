@@ -6,6 +6,8 @@ static uint32_t steps_of(const struct conf_route *r)
 {
     uint32_t steps = 0;
 
+    if (r->access)
+        steps |= CONF_STEP_ACCESS;
     if (r->split.n > 1)
         steps |= CONF_STEP_SPLIT;
     return steps;

@@ -75,6 +75,8 @@ bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use)
     static const size_t of_sessions[] = {
         offsetof(struct conf_route, listener),
         offsetof(struct conf_route, tls),
+        offsetof(struct conf_route, allow),
+        offsetof(struct conf_route, deny),
         offsetof(struct conf_route, split),
         offsetof(struct conf_route, split_sticky),
         offsetof(struct conf_route, timeout_connect_ms),

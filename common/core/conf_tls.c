@@ -29,12 +29,18 @@ struct slice conf_beside(struct conf_builder *b, const char *file, struct slice 
     return slice_of(joined, n + path.n);
 }
 
+struct conf_file conf_file_of(struct conf_cursor *c, struct slice path)
+{
+    struct slice whole = conf_beside(c->b, c->origin.file, path);
+
+    return (struct conf_file){ whole.p, conf_file_content(c->b, whole), c->origin };
+}
+
 static void parse_file(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_file *out = field;
-    struct slice path = conf_beside(c->b, c->origin.file, text);
 
-    *out = (struct conf_file){ path.p, conf_file_content(c->b, path), c->origin };
+    *out = conf_file_of(c, text);
 }
 
 static void clear_file(void *field)
@@ -59,8 +65,14 @@ static void print_file(const void *field, size_t i, struct strbuf *out)
     conf_print_escaped(out, slice_str(file->path));
 }
 
+static const struct conf_file *file_file(const void *field, size_t i)
+{
+    (void)i;
+    return field;
+}
+
 TYPE(FILE, .name = "file", .takes_empty = true, .clear = clear_file, .parse = parse_file,
-     .count = count_file, .print = print_file);
+     .count = count_file, .print = print_file, .file = file_file);
 
 /* ---- certificates ---- */
 

@@ -176,13 +176,24 @@ ERRORS = [
     ("split_sticky of sessions", "[backend p2]\nserver = 127.0.0.1:8\n[listener t]\nbind = @t@\n"
      "mode = tcp\n[route t]\nlistener = t\nbackend = pool 1, p2 1\nsplit_sticky = cookie a\n",
      "split_sticky", r"have no cookies: write `source`"),
+    # access
+    ("deny: no network", "[route b]\npath = /b\nbackend = pool\ndeny = 10.0.0.0/8, lan\n",
+     "deny = ", r"\[route b\] deny: 'lan'"),
+    ("deny: bits behind the prefix", "[route b]\npath = /b\nbackend = pool\ndeny = 10.0.0.1/8\n",
+     "deny = ", r"bits are set behind the prefix"),
+    ("allow: no such file", "[route b]\npath = /b\nbackend = pool\nallow = @dir@/none.txt\n",
+     "allow = ", r"\[route b\] allow: cannot read '/.*none.txt'"),
+    ("allow: no path", "[route b]\npath = /b\nbackend = pool\nallow = file:\n", "allow = ",
+     r"needs a path"),
+    ("allowed and denied",
+     "[route b]\npath = /b\nbackend = pool\nallow = 10.0.0.0/8\ndeny = ::1, 10.0.0.0/8\n",
+     "deny = ", r"10\.0\.0\.0/8 is denied \(.*\) and allowed \(.*rpd.ini:\d+\)"),
     # not built yet
     *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
       for kind, line in [
           ("listener", "http2_cleartext = on"), ("route", "path_exact = /x"),
           ("route", "path_regex = ^/x"), ("route", "method = GET"), ("route", "header = X: 1"),
           ("route", "query = a=b"), ("route", "cookie = a=b"),
-          ("route", "allow = 10.0.0.0/8"), ("route", "deny = 10.0.0.0/8"),
           ("route", "canary = c"), ("route", "rewrite = prefix /x"), ("route", "mirror = pool"),
           ("route", "cache = c"), ("route", "limit = l")]],
     ("not yet: protocol http2", "[backend b]\nserver = 127.0.0.1:1\nprotocol = http2\n", "http2",

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "worker/proxy/access.h"
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/split.h"
 
@@ -445,7 +446,13 @@ void session_start(struct listener *l, struct conn *c, struct bufq *first,
     if (s->flight)
         fill_record(s, s->flight);
     conn_use(c, &session_user, s);
-    begin(s);
+    if (access_allows(s->route, &s->peer)) {
+        begin(s);
+        return;
+    }
+    if (s->route_stats)
+        stat_inc(&s->route_stats->denied);
+    session_end(s, END_DENIED);
 }
 
 void sessions_abort(struct proxy *p)
