@@ -261,7 +261,8 @@ static void check_backends(struct checker *k, const struct conf_section *s,
         k->is_used[conf_route_backend(r, i)->index] = true;
         k->has_sessions[conf_route_backend(r, i)->index] |= has_sessions;
     }
-    if (!is_set(s, offsetof(struct conf_route, split_sticky)))
+    if (!is_set(s, offsetof(struct conf_route, split_sticky)) ||
+        r->split_sticky.how == CONF_STICKY_OFF)
         return;
     if (r->split.n < 2 && !s->has_errors)
         conf_section_warning(k->b, s, "split_sticky", "means nothing, for `backend` is no split");

@@ -182,7 +182,7 @@ static void parse_error_page(struct conf_cursor *c, struct slice text, void *fie
 {
     struct conf_error_pages *list = field;
     struct conf_error_page page = { .status = 0 };
-    struct slice rest = text, word = cut_page_word(&rest), path = SLICE_NONE;
+    struct slice rest = text, word = cut_page_word(&rest), path;
     size_t n = 0;
     unsigned status;
 
