@@ -200,6 +200,9 @@ ERRORS = [
      r"not supported yet"),
     *[(f"not yet: [{kind}]", f"[{kind}]\nx = 1\n", f"[{kind}]", r"not supported yet")
       for kind in ("cache a", "admin")],
+    ("not yet: [limit]", "[limit l]\nmax_conns = 3\n", "[limit l]", r"not supported yet"),
+    ("not yet: [canary]", "[canary c]\nstable = pool\ncanary = pool\n", "[canary c]",
+     r"not supported yet"),
 ]
 
 
