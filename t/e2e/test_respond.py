@@ -42,18 +42,16 @@ EACH = 12  # more than the kernel takes
 BIG = random.Random(1).randbytes(1 << 20)
 
 
-def write(site):
-    (site.dir / "page.html").write_text(PAGE)
-    (site.dir / "big.bin").write_bytes(BIG)
-    (site.dir / "empty.txt").write_text("")
+def write_files(where):
+    (where / "page.html").write_text(PAGE)
+    (where / "big.bin").write_bytes(BIG)
+    (where / "empty.txt").write_text("")
 
 
 @pytest.fixture(scope="module")
 def up(shared_rpd, tmp_path_factory):
     where = tmp_path_factory.mktemp("pages")
-    (where / "page.html").write_text(PAGE)
-    (where / "big.bin").write_bytes(BIG)
-    (where / "empty.txt").write_text("")
+    write_files(where)
     text = CONFIG.replace("= page.html", f"= {where}/page.html").replace("@dir@", str(where))
     d = shared_rpd(text)
     d.where = where
@@ -104,7 +102,7 @@ def test_pipelined_requests_for_files(up):
 
 def test_a_reload_takes_new_content(rpd):
     d = rpd(plain("127.0.0.1:9"))
-    write(d)
+    write_files(d.dir)
     d.reload(CONFIG)
     before = d.ask("/file")
     (d.dir / "page.html").write_text("new")

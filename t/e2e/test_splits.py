@@ -7,10 +7,6 @@ import re
 from harness.moods import origin_of
 
 
-def name_of(res):
-    return origin_of(res)
-
-
 def backends(*named):
     return "".join(f"[backend {name}]\nserver = {o.addr}\n" for name, o in named)
 
@@ -21,7 +17,7 @@ def split(weights, *named, route="", listener=""):
 
 
 def tally(ask, n):
-    return collections.Counter(name_of(ask()) for _ in range(n))
+    return collections.Counter(origin_of(ask()) for _ in range(n))
 
 
 def test_shares_are_those_of_the_weights(rpd, origin):
@@ -59,10 +55,10 @@ def test_a_client_stays_by_its_cookie(rpd, origin):
         res = d.ask()
         value = re.fullmatch(r"side=([0-9a-f]{16}); Path=/; HttpOnly; SameSite=Lax",
                              res.get("Set-Cookie"))[1]
-        seen.add(name_of(res))
+        seen.add(origin_of(res))
         for _ in range(3):  # over both workers
             again = d.ask(headers=[("Cookie", f"x=1; side={value}")])
-            assert name_of(again) == name_of(res) and not again.all("Set-Cookie")
+            assert origin_of(again) == origin_of(res) and not again.all("Set-Cookie")
     assert seen == {a.name, b.name}
 
 
@@ -72,10 +68,10 @@ def test_clients_move_only_to_where_more_is_wanted(rpd, origin):
     clients = {}
     for _ in range(40):
         res = d.ask()
-        clients[res.get("Set-Cookie").split(";")[0]] = name_of(res)
+        clients[res.get("Set-Cookie").split(";")[0]] = origin_of(res)
     d.reload(split("a 20, b 80", ("a", a), ("b", b), route="split_sticky = cookie side"))
     for cookie, name in clients.items():
-        now = name_of(d.ask(headers=[("Cookie", cookie)]))
+        now = origin_of(d.ask(headers=[("Cookie", cookie)]))
         assert name == a.name or now == b.name
 
 
