@@ -128,6 +128,15 @@ void *arena_zalloc(struct arena *a, size_t n)
     return p ? memset(p, 0, n) : NULL;
 }
 
+void *arena_xalloc(struct arena *a, size_t n)
+{
+    void *p = arena_alloc(a, n);
+
+    if (!p)
+        abort();
+    return p;
+}
+
 struct slice arena_dup(struct arena *a, struct slice s)
 {
     char *p = s.n < SIZE_MAX ? arena_alloc(a, s.n + 1) : NULL;

@@ -63,6 +63,8 @@ static inline void *arena_alloc(struct arena *a, size_t n)
     return p;
 }
 void *arena_zalloc(struct arena *a, size_t n) __attribute__((warn_unused_result));
+/* As arena_alloc, but cannot fail: for the building of generations, as xmalloc. */
+void *arena_xalloc(struct arena *a, size_t n) __attribute__((warn_unused_result));
 /* Copies with a NUL behind; p == NULL on failure (and for an empty slice a non-NULL p). */
 struct slice arena_dup(struct arena *a, struct slice s);
 /* printf into the arena, NUL-terminated; p == NULL on failure. */

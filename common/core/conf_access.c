@@ -111,10 +111,8 @@ static void bad_line(struct gathering *g, const struct conf_access *item, unsign
 static void add_rule(struct gathering *g, const struct net *net, bool is_allowed,
                      const struct conf_access *item, unsigned line)
 {
-    struct place *place = arena_alloc(&g->arena, sizeof *place);
+    struct place *place = arena_xalloc(&g->arena, sizeof *place);
 
-    if (!place)
-        abort(); /* as xmalloc */
     *place = (struct place){ *item->file.path ? item->file.path : item->origin.file,
                              &item->origin, line };
     *VEC_PUSH(&g->rules) = (struct net_rule){ *net, is_allowed, place };

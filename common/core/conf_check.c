@@ -429,13 +429,6 @@ static void check_backend(struct checker *k, const struct conf_section *s)
     check_checks(k, s);
 }
 
-/* ---- what nothing can name yet ---- */
-
-static void refuse(struct checker *k, const struct conf_section *s)
-{
-    conf_section_error(k->b, s, NULL, "not supported yet");
-}
-
 /* ---- the whole ---- */
 
 static void checker_init(struct checker *k, struct conf_builder *b)
@@ -491,8 +484,6 @@ void conf_check(struct conf_builder *b)
     check_kind(&k, CONF_KIND_route, check_route);
     check_kind(&k, CONF_KIND_listener, check_listener);
     check_kind(&k, CONF_KIND_backend, check_backend);
-    check_kind(&k, CONF_KIND_canary, refuse);
-    check_kind(&k, CONF_KIND_limit, refuse);
     conf_check_tls(b);
     if (b->conf->nlisteners == 0)
         report_warning(b->report, "there is no [listener]: nothing will be served");

@@ -132,6 +132,11 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
     X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT)
+/* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
+void conf_clear_text(void *field);
+size_t conf_count_text(const void *field);
+void conf_print_text(const void *field, size_t i, struct strbuf *out);
+
 #define CONF_DECLARE_TYPE(TYPE) extern const struct conf_type conf_type_##TYPE;
 CONF_TYPES(CONF_DECLARE_TYPE)
 #undef CONF_DECLARE_TYPE
@@ -195,10 +200,8 @@ static inline bool conf_is_host_char(char c)
 }
 /* Labels with a dot between any two; lower case. */
 bool conf_is_domain(struct slice name);
-/* Where a file is that a setting in `file` names: as an include, a relative path begins where the
- * file is that names it. */
-struct slice conf_beside(struct conf_builder *b, const char *file, struct slice path);
-/* The file that the value being parsed names. */
+/* The file that the value being parsed names: a relative path begins where the file is that the
+ * value stands in. */
 struct conf_file conf_file_of(struct conf_cursor *c, struct slice path);
 /* `10.0.0.0/8`, `unix`. */
 void conf_print_net(const struct net *net, struct strbuf *out);

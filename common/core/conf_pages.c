@@ -70,30 +70,8 @@ static void parse_content_type(struct conf_cursor *c, struct slice text, void *f
                          SLICE_ARG(text));
 }
 
-static void clear_content_type(void *field)
-{
-    struct slice *out = field;
-
-    *out = SLICE("");
-}
-
-static size_t count_content_type(const void *field)
-{
-    const struct slice *type = field;
-
-    return type->n > 0;
-}
-
-static void print_content_type(const void *field, size_t i, struct strbuf *out)
-{
-    const struct slice *type = field;
-
-    (void)i;
-    conf_print_escaped(out, *type);
-}
-
-TYPE(CONTENT_TYPE, .name = "media type", .takes_empty = true, .clear = clear_content_type,
-     .parse = parse_content_type, .count = count_content_type, .print = print_content_type);
+TYPE(CONTENT_TYPE, .name = "media type", .takes_empty = true, .clear = conf_clear_text,
+     .parse = parse_content_type, .count = conf_count_text, .print = conf_print_text);
 
 /* ---- pages of errors ---- */
 
@@ -165,9 +143,7 @@ static bool read_page(struct conf_cursor *c, struct slice path, struct conf_erro
     page->is_template = slice_ends(path, TEMPLATE_SUFFIX);
     if (page->is_template)
         name.n -= TEMPLATE_SUFFIX.n;
-    page->file.path = conf_beside(c->b, c->origin.file, path).p;
-    page->file.origin = c->origin;
-    page->file.content = conf_file_content(c->b, slice_str(page->file.path));
+    page->file = conf_file_of(c, path);
     page->type = conf_media_type(name);
     return !page->is_template || !page->file.content.p ||
            conf_parse_template(c, page->file.content, &page->body);

@@ -35,15 +35,15 @@ static void unknown_kind(struct conf_builder *b, const struct conf_entry *e)
 /* CONF_KIND_COUNT: none that is built, reported. */
 static enum conf_kind find_kind(struct conf_builder *b, const struct conf_entry *e)
 {
-    for (size_t i = 0; i < CONF_KIND_COUNT; i++) {
-        if (strcmp(conf_kinds[i].name, e->kind) == 0)
-            return (enum conf_kind)i;
-    }
     for (size_t i = 0; i < conf_nlater_sections; i++) {
         if (strcmp(conf_later_sections[i].name, e->kind) == 0) {
             section_error(b, e, "not supported yet");
             return CONF_KIND_COUNT;
         }
+    }
+    for (size_t i = 0; i < CONF_KIND_COUNT; i++) {
+        if (strcmp(conf_kinds[i].name, e->kind) == 0)
+            return (enum conf_kind)i;
     }
     unknown_kind(b, e);
     return CONF_KIND_COUNT;

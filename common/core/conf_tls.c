@@ -14,7 +14,8 @@ struct slice conf_file_content(struct conf_builder *b, struct slice path)
     return content ? *content : SLICE_NONE;
 }
 
-struct slice conf_beside(struct conf_builder *b, const char *file, struct slice path)
+/* As an include: a relative path begins where the file is that names it. */
+static struct slice beside(struct conf_builder *b, const char *file, struct slice path)
 {
     const char *slash = file ? strrchr(file, '/') : NULL;
 
@@ -31,7 +32,7 @@ struct slice conf_beside(struct conf_builder *b, const char *file, struct slice 
 
 struct conf_file conf_file_of(struct conf_cursor *c, struct slice path)
 {
-    struct slice whole = conf_beside(c->b, c->origin.file, path);
+    struct slice whole = beside(c->b, c->origin.file, path);
 
     return (struct conf_file){ whole.p, conf_file_content(c->b, whole), c->origin };
 }

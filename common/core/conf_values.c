@@ -282,30 +282,30 @@ static void parse_path(struct conf_cursor *c, struct slice text, void *field)
     *out = conf_dup(c->b, text);
 }
 
-static void clear_path(void *field)
+void conf_clear_text(void *field)
 {
     struct slice *out = field;
 
     *out = SLICE("");
 }
 
-static size_t count_path(const void *field)
+size_t conf_count_text(const void *field)
 {
-    const struct slice *path = field;
+    const struct slice *text = field;
 
-    return path->n > 0;
+    return text->n > 0;
 }
 
-static void print_path(const void *field, size_t i, struct strbuf *out)
+void conf_print_text(const void *field, size_t i, struct strbuf *out)
 {
-    const struct slice *path = field;
+    const struct slice *text = field;
 
     (void)i;
-    conf_print_escaped(out, *path);
+    conf_print_escaped(out, *text);
 }
 
-TYPE(PATH, .name = "path", .takes_empty = true, .clear = clear_path, .parse = parse_path,
-     .count = count_path, .print = print_path);
+TYPE(PATH, .name = "path", .takes_empty = true, .clear = conf_clear_text, .parse = parse_path,
+     .count = conf_count_text, .print = conf_print_text);
 
 /* ---- references ---- */
 

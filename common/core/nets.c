@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/mem.h"
 
 #define DEPTH_MAX 130 /* prefixes one within the other, and what holds outside them all */
 
@@ -123,15 +124,6 @@ static size_t sweep(struct net_range6 *out, const struct net_rule *rules, size_t
     return s.n;
 }
 
-static void *need(struct arena *arena, size_t n)
-{
-    void *p = arena_alloc(arena, n);
-
-    if (!p)
-        abort(); /* as xmalloc */
-    return p;
-}
-
 static uint32_t low32(const uint8_t b[16])
 {
     return (uint32_t)b[12] << 24 | (uint32_t)b[13] << 16 | (uint32_t)b[14] << 8 | b[15];
@@ -141,7 +133,7 @@ static uint32_t low32(const uint8_t b[16])
 static void build4(struct nets *out, const struct net_range6 *ranges, size_t n,
                    struct arena *arena)
 {
-    struct net_range4 *v = need(arena, n * sizeof *v);
+    struct net_range4 *v = arena_xalloc(arena, n * sizeof *v);
 
     for (size_t i = 0; i < n; i++) {
         int side = memcmp(ranges[i].start, mapped, sizeof mapped);
@@ -177,12 +169,10 @@ void nets_build(struct nets *out, const struct net_rule *rules, size_t n, bool o
     n -= nunix;
     n4 = count_of(rules, n, AF_INET);
     n6 = n - n4;
-    work = malloc((2 * n + 1) * sizeof *work);
-    if (!work)
-        abort();
+    work = xmalloc((2 * n + 1) * sizeof *work);
     build4(out, work, sweep(work, rules, n4, otherwise), arena);
     out->n6 = sweep(work, rules + n4, n6, otherwise);
-    out->v6 = memcpy(need(arena, out->n6 * sizeof *work), work, out->n6 * sizeof *work);
+    out->v6 = memcpy(arena_xalloc(arena, out->n6 * sizeof *work), work, out->n6 * sizeof *work);
     free(work);
 }
 
