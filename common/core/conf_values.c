@@ -2,7 +2,9 @@
  * the settings table only. */
 #include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include "common/base/path.h"
 #include "common/core/conf_words.h"
 #include "common/core/units.h"
 
@@ -259,6 +261,31 @@ static bool is_path_char(unsigned char ch)
     return ch > 0x20 && ch != 0x7f && ch != '?' && ch != '#';
 }
 
+/* Into the form that requests' paths have when they are compared. false when reported. */
+static bool normalise_path(struct conf_cursor *c, struct slice *text)
+{
+    char *escaped = conf_alloc(c->b, text->n * 3 + 1), *out = conf_alloc(c->b, text->n * 3 + 1);
+    size_t n = 0;
+    enum path_verdict verdict;
+
+    for (size_t i = 0; i < text->n; i++) {
+        unsigned char ch = (unsigned char)text->p[i];
+
+        if (ch < 0x80)
+            escaped[n++] = (char)ch;
+        else
+            n += (size_t)snprintf(escaped + n, 4, "%%%02X", ch);
+    }
+    verdict = path_normalise(slice_of(escaped, n), out, &n);
+    if (verdict != PATH_GOOD) {
+        conf_value_error(c, "'%.*s': %s", SLICE_ARG(*text), path_verdict_text(verdict));
+        return false;
+    }
+    out[n] = '\0';
+    *text = slice_of(out, n);
+    return true;
+}
+
 static void parse_path(struct conf_cursor *c, struct slice text, void *field)
 {
     struct slice *out = field;
@@ -277,9 +304,11 @@ static void parse_path(struct conf_cursor *c, struct slice text, void *field)
         conf_value_error(c, "'%.*s': leave the '*' out, a path is a prefix", SLICE_ARG(text));
         return;
     }
+    if (!normalise_path(c, &text))
+        return;
     while (text.n > 1 && text.p[text.n - 1] == '/')
         text.n--;
-    *out = conf_dup(c->b, text);
+    *out = text;
 }
 
 void conf_clear_text(void *field)

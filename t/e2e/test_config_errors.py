@@ -132,6 +132,13 @@ ERRORS = [
     ("bad redirect status", "[route b]\npath = /b\nredirect = 200 http://x/\n", "redirect",
      r"redirect"),
     ("bad path", "[route b]\npath = b\nbackend = pool\n", "path = b", r"path"),
+    *[("path: " + why, f"[route b]\npath = {value}\nbackend = pool\n", value, says)
+      for why, value, says in [
+          ("bad escape", "/a%4", r"'/a%4': `%` without two hexadecimal digits"),
+          ("above the root", "/a/../../b", r"'/a/../../b': path leads above its root"),
+          ("NUL", "/a%00", r"'/a%00': NUL in the path")]],
+    ("same path, escaped", "[route b]\npath = /b//c\nbackend = pool\n[route c]\n"
+     "path = /%62/c\nbackend = pool\n", "[route c]", r"never matches"),
     ("bad host", "[route b]\nhost = a*b.example\nbackend = pool\n", "a*b", r"host"),
     ("bad field rule", "[route b]\npath = /b\nbackend = pool\nrequest_header = put X: 1\n",
      "put X", r"request_header"),

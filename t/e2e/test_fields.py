@@ -214,10 +214,10 @@ def test_http10_without_host_gets_a_host_for_the_server(rpd, origin):
 
 
 @pytest.mark.parametrize("target", [
-    "/", "/a/b/../c/./d//e", "/%2e%2e/%2F%00", "/?a=b&c=d?e", "/a;b=c,d@e:f!$&'()*+~", "/%zz",
-    "/q?x=%20+%0d%0a", "/" + "a" * 8000,
+    "/", "/%2F/%25%3B", "/?a=b&c=d?e", "/a;b=c,d@e:f!$&'()*+~", "/q?x=%20+%0d%0a/../%zz",
+    "/" + "a" * 8000,
 ])
-def test_target_passes_unchanged(up, target):
+def test_target_in_normal_form_passes_unchanged(up, target):
     assert json.loads(up.ask(target).body)["target"] == target
 
 
@@ -320,5 +320,5 @@ def test_value_from_a_request_cannot_split_the_head(rpd, origin):
         redirect = 302 http://$host$uri
         """)
     res = d.ask("/a%0d%0aX-Evil:%201?b")
-    assert res.get("Location") == "http://test/a%0d%0aX-Evil:%201?b"
+    assert res.get("Location") == "http://test/a%0D%0AX-Evil:%201?b"
     assert not res.has("X-Evil")

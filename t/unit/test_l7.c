@@ -420,7 +420,7 @@ START_TEST(a_redirect_is_one_field)
     c = connect_client();
     say(c, "GET /a%0d%0aX:%20y?b HTTP/1.1\r\nHost: HOST\r\n\r\n");
     read_head(c);
-    HAS("\r\nLocation: https://host/a%0d%0aX:%20y?b\r\n");
+    HAS("\r\nLocation: https://host/a%0D%0AX:%20y?b\r\n");
     HAS_NOT("\r\nX:");
     say(c, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
     read_head(c);

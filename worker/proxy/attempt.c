@@ -246,6 +246,8 @@ static bool prepare_head(const struct attempt *a, struct head *h)
         return false;
     x->is_ruled = true;
     *h = x->stream.request;
+    if (x->raw_path.p && x->route->raw_path)
+        h->path = x->raw_path;
     return host_for_server(a, h);
 }
 

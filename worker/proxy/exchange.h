@@ -51,6 +51,7 @@ struct exchange {
     struct tls_info *tls;           /* its; a reference. NULL: in the clear */
     struct ip peer;
     struct forwarded forwarded;
+    struct slice raw_path;          /* the path as it came, where it was not normal; else p NULL */
     struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
     const struct fields *trailers;  /* of the request, once it is done */
     const char *backend_name;       /* NULL: it was for none */

@@ -2,6 +2,7 @@
  * decide. Called by the codecs through stream_ops; never touches the wire. */
 #include <assert.h>
 #include <stdlib.h>
+#include "common/base/path.h"
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/attempt.h"
 #include "worker/proxy/body.h"
@@ -192,12 +193,41 @@ static void spool_begin(struct exchange *x)
 
 /* ---- routing ---- */
 
+/* Puts the path into its normal form: what routes match, logs show and servers get. *path: it,
+ * without the query. Not END_OK: it is to be refused. */
+static enum end_reason settle_path(struct exchange *x, struct slice *path)
+{
+    struct head *h = &x->stream.request;
+    struct slice raw = h->path;
+    enum path_verdict verdict;
+    size_t end, n;
+    char *text;
+
+    *path = raw;
+    if (path_scan(raw, &path->n) || *raw.p != '/')
+        return END_OK;
+    end = path->n;
+    text = arena_alloc(&x->stream.arena, raw.n);
+    if (!text)
+        return END_EXHAUSTED;
+    verdict = path_normalise(*path, text, &n);
+    if (verdict != PATH_GOOD) {
+        x->detail = path_verdict_text(verdict);
+        stat_inc(&x->listener->stats->bad_requests);
+        return END_BAD_REQUEST;
+    }
+    memcpy(text + n, raw.p + end, raw.n - end);
+    x->raw_path = raw;
+    h->path = slice_of(text, n + raw.n - end);
+    *path = slice_of(text, n);
+    return END_OK;
+}
+
 /* For what default_backend takes: the defaults of [route]. */
-static bool route_request(struct exchange *x)
+static bool route_request(struct exchange *x, struct slice path)
 {
     const struct conf_listener *l = x->listener->conf;
     const struct head *h = &x->stream.request;
-    struct slice path = slice_of(h->path.p, slice_find(h->path, '?'));
 
     x->route = router_find(x->generation->routers[l->index], authority_host(h->authority), path);
     if (x->route) {
@@ -218,6 +248,19 @@ static bool is_misdirected(const struct exchange *x, const struct head *h)
     return x->tls &&
            sni_router_is_passthrough(x->generation->sni_routers[x->listener->conf->index],
                                      authority_host(h->authority));
+}
+
+/* END_OK, or why there is none. */
+static enum end_reason find_route(struct exchange *x, const struct head *h)
+{
+    struct slice path;
+    enum end_reason why = settle_path(x, &path);
+
+    if (why != END_OK)
+        return why;
+    if (is_misdirected(x, h))
+        return END_MISDIRECTED;
+    return route_request(x, path) ? END_OK : END_NO_ROUTE;
 }
 
 /* RFC 9110 7.6.2. true: it was for us. */
@@ -260,7 +303,7 @@ void exchange_answer(struct exchange *x)
 static void on_request_head(struct exchange *x, struct head *h)
 {
     struct arena *arena = &x->stream.arena;
-    bool is_elsewhere, is_routed;
+    enum end_reason why;
 
     h->scheme = x->forwarded.scheme;
     filter_upgrade(h);
@@ -271,13 +314,10 @@ static void on_request_head(struct exchange *x, struct head *h)
     }
     x->is_request_done = h->body == BODY_NONE ||
                          (h->body == BODY_LENGTH && h->content_length == 0);
-    is_elsewhere = is_misdirected(x, h);
-    is_routed = !is_elsewhere && route_request(x);
+    why = find_route(x, h);
     exchange_record(x);
-    if (is_elsewhere)
-        exchange_fail(x, END_MISDIRECTED);
-    else if (!is_routed)
-        exchange_fail(x, END_NO_ROUTE);
+    if (why != END_OK)
+        exchange_fail(x, why);
     else if (is_last_hop(h, arena))
         reply_text(x, 200, SLICE_NONE, SLICE_NONE);
     else if (x->route->steps)
