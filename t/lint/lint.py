@@ -40,7 +40,7 @@ LAYERS = {
 LIBRARIES = {
     "ares.h": ["common/net"],
     "ini.h": ["common/core"],
-    "pcre2.h": ["common/core"],
+    "pcre2.h": ["common/base"],
     "crypt.h": ["worker/proxy"],
     "zlib.h": ["worker/http", "t"],
     "zstd.h": ["worker/http", "t"],
