@@ -528,6 +528,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     self_names_init(w);
     recorder_init(p, args->flight);
     seed_numbers(p, args->index);
+    p->regexes = regex_room_new();
     timer_init(&w->tick, on_tick);
     timer_init(&w->retire_check, on_retire_check);
     timer_set(&p->loop.timers, &w->tick, p->loop.now_us, 0);
@@ -543,6 +544,7 @@ static void worker_fini(struct worker *w)
     up_close_idle(&p->up);
     conn_pool_fini(&p->conns); /* those that linger are counted out by their listeners */
     exchanges_fini(p);
+    regex_room_free(&p->regexes);
     LIST_EACH(it, &w->listeners) {
         struct listener *l = CONTAINER(it, struct listener, link);
 

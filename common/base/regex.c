@@ -77,10 +77,8 @@ struct regex_room *regex_room_new(void)
 
     room->data = pcre2_match_data_create(REGEX_CAPTURES, NULL);
     room->context = pcre2_match_context_create(NULL);
-    if (!room->data || !room->context) {
-        regex_room_free(&room);
-        return xmalloc(SIZE_MAX); /* ends the process, as all of mem.h */
-    }
+    if (!room->data || !room->context)
+        abort(); /* as xcalloc */
     (void)pcre2_set_heap_limit(room->context, HEAP_KIB);
     /* NULL where there is no machine code, which then needs none. */
     room->stack = pcre2_jit_stack_create(JIT_STACK_START, JIT_STACK_MAX, NULL);

@@ -20,6 +20,7 @@
 
 struct conf;
 struct nets;
+struct regex;
 
 /* ---- files ---- */
 
@@ -109,6 +110,7 @@ enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
 enum conf_client_verify { CONF_CLIENT_VERIFY_OFF, CONF_CLIENT_VERIFY_OPTIONAL,
                           CONF_CLIENT_VERIFY_REQUIRED };
 enum conf_route_tls { CONF_ROUTE_TERMINATE, CONF_ROUTE_PASSTHROUGH };
+enum conf_rewrite_how { CONF_REWRITE_OFF, CONF_REWRITE_PREFIX, CONF_REWRITE_REGEX };
 enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
 /* What a route asks of a request before it is answered or sent on, in this order. */
 #define CONF_STEP_ACCESS 1u       /* allow, deny */
@@ -195,6 +197,16 @@ struct conf_redirect {
     struct template location;
 };
 
+/* What the server gets in place of the client's path. */
+struct conf_rewrite {
+    enum conf_rewrite_how how;
+    struct slice source;         /* as written */
+    struct slice prefix;         /* prefix: without a slash at its end, "" for `/` */
+    const struct regex *pattern; /* regex: the path becomes `path`, and the query `query`, */
+    struct template path, query;
+    bool has_query;              /* if that was written; else it stays */
+};
+
 struct conf_field_rule {
     enum conf_rule_op op;
     struct slice name; /* as written */
@@ -272,6 +284,7 @@ struct conf_nameservers { struct addr *v; size_t n; };
 #define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */
 #define CONF_C_RESPOND struct conf_respond
 #define CONF_C_REDIRECT struct conf_redirect
+#define CONF_C_REWRITE struct conf_rewrite
 #define CONF_C_CONTENT_TYPE struct slice /* "": none */
 #define CONF_C_ERROR_PAGES struct conf_error_pages
 #define CONF_C_FIELD_RULES struct conf_field_rules

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/regex.h"
 #include "common/core/conf_impl.h"
 
 /* Looking for similar names costs: a file full of mistakes gets no more than this. */
@@ -493,6 +494,9 @@ void conf_free(struct conf **conf)
     for (size_t i = 0; i < c->memory->templates.n; i++)
         template_fini(&c->memory->templates.v[i]);
     VEC_FREE(&c->memory->templates);
+    for (size_t i = 0; i < c->memory->regexes.n; i++)
+        regex_free(&c->memory->regexes.v[i]);
+    VEC_FREE(&c->memory->regexes);
     arena_reset(&c->memory->arena);
     free(c->memory);
     free(c);

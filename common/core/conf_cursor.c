@@ -1,6 +1,7 @@
 /* What every value's parser needs while a conf is built: memory that the conf owns, messages with
  * their place, names of other sections. */
 #include <stdlib.h>
+#include "common/base/regex.h"
 #include "common/core/conf_impl.h"
 
 /* ---- memory ---- */
@@ -49,12 +50,32 @@ bool conf_parse_template(struct conf_cursor *c, struct slice source, struct temp
 
     strbuf_init(&error);
     is_good = template_parse(t, source, &error);
+    if (is_good && template_captures(t) > 0 && !c->setting->type->takes_captures) {
+        template_fini(t);
+        strbuf_adds(&error, "$0 to $9 are what a pattern caught, and there is no pattern here (a "
+                    "dollar sign is written '$$')");
+        is_good = false;
+    }
     if (is_good)
         *VEC_PUSH(&c->b->conf->memory->templates) = *t;
     else
         conf_value_error(c, "%s", error.s);
     strbuf_fini(&error);
     return is_good;
+}
+
+const struct regex *conf_parse_regex(struct conf_cursor *c, struct slice pattern,
+                                     unsigned options)
+{
+    struct regex_error error;
+    struct regex *re = regex_new(pattern, options, &error);
+
+    if (re)
+        *VEC_PUSH(&c->b->conf->memory->regexes) = re;
+    else
+        conf_value_error(c, "'%.*s' is no pattern: %s, behind '%.*s'", SLICE_ARG(pattern),
+                         error.text, (int)error.at, pattern.p);
+    return re;
 }
 
 static const char *intern(struct conf_builder *b, const char *s)

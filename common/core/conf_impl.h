@@ -37,6 +37,7 @@ struct conf_type {
     bool is_list;         /* commas and several lines; `parse` adds one item */
     bool takes_empty;     /* an empty value is "none"; every list takes it */
     bool takes_variables; /* else `$$` is made `$`, and `$name` is refused */
+    bool takes_captures;  /* and $0 to $9, for which its parser answers */
     bool is_unprinted;    /* says nothing about what was built */
     /* One value, or one item of a list, never empty. Reports what is wrong. */
     void (*parse)(struct conf_cursor *c, struct slice text, void *field);
@@ -131,7 +132,7 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(ERROR_PAGES) X(FIELD_RULES) X(HOST_HEADER) X(RETRY_ON) X(ROUTE_LOG) X(SERVERS)           \
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
-    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT)
+    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(REWRITE)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -147,6 +148,7 @@ CONF_TYPES(CONF_DECLARE_TYPE)
 struct conf_memory {
     struct arena arena;
     VEC(struct template) templates;
+    VEC(struct regex *) regexes;
 };
 
 /* A section of the text. */
@@ -231,6 +233,9 @@ struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kin
 void *conf_grow(struct conf_cursor *c, const void *v, size_t n, size_t size);
 /* Cuts the first word off, at blanks; n 0: there is none. */
 struct slice conf_cut_word(struct slice *text);
+/* Compiled, the conf's; NULL when reported. options: REGEX_ bits. */
+const struct regex *conf_parse_regex(struct conf_cursor *c, struct slice pattern,
+                                     unsigned options);
 /* Parses into memory that the conf frees; false when reported. */
 bool conf_parse_template(struct conf_cursor *c, struct slice source, struct template *t);
 
@@ -266,6 +271,8 @@ void conf_settle_pages(struct conf_builder *b);
 struct slice conf_media_type(struct slice name);
 /* The first backend of each route. */
 void conf_settle_splits(struct conf *conf);
+/* The part of conf_check about a route's rewrite. */
+void conf_check_rewrite(struct conf_builder *b, const struct conf_section *s);
 /* allow and deny into route->access. */
 void conf_settle_access(struct conf_builder *b);
 /* Which steps each route has. */

@@ -69,11 +69,24 @@ static void unknown_var(struct strbuf *error, struct slice word)
     free(text);
 }
 
+static void parse_capture(struct parser *p)
+{
+    struct template_part *part = VEC_PUSH(&p->parts);
+
+    part->var = VAR_CAPTURE;
+    part->text = slice_of(p->rest.p, 1);
+    p->rest = slice_of(p->rest.p + 1, p->rest.n - 1);
+}
+
 /* After the dollar sign. */
 static bool parse_var(struct parser *p)
 {
     size_t n = 0;
 
+    if (p->rest.n > 0 && *p->rest.p >= '0' && *p->rest.p <= '9') {
+        parse_capture(p);
+        return true;
+    }
     while (n < p->rest.n && is_word(p->rest.p[n]))
         n++;
     if (n == 0) {
@@ -142,6 +155,19 @@ bool template_parse(struct template *t, struct slice source, struct strbuf *erro
     if (!is_good)
         template_fini(t);
     return is_good;
+}
+
+unsigned template_captures(const struct template *t)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < t->n; i++) {
+        unsigned digit = t->parts[i].var == VAR_CAPTURE ? (unsigned)(*t->parts[i].text.p - '0') : 0;
+
+        if (t->parts[i].var == VAR_CAPTURE && digit >= n)
+            n = digit + 1;
+    }
+    return n;
 }
 
 void template_fini(struct template *t)

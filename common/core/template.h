@@ -14,12 +14,13 @@ enum var_id {
 #include "common/core/vars.def"
 #undef VAR
 #undef VAR_PREFIX
+    VAR_CAPTURE, /* $0 to $9: of a pattern that matched */
     VAR_COUNT,
 };
 
 struct template_part {
     enum var_id var;
-    struct slice text; /* literal, or the argument of $header_ and $cookie_ */
+    struct slice text; /* literal, argument of $header_ and $cookie_, digit */
 };
 
 struct template {
@@ -32,6 +33,8 @@ struct template {
  * false: *error (cleared first) says what is wrong, with a suggestion. */
 bool template_parse(struct template *t, struct slice source, struct strbuf *error);
 void template_fini(struct template *t);
+/* One more than the highest of $0 to $9 in it; 0: there is none. */
+unsigned template_captures(const struct template *t);
 static inline bool template_is_literal(const struct template *t)
 {
     return t->n == 0 || (t->n == 1 && t->parts[0].var == VAR_LITERAL);

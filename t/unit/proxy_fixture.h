@@ -134,6 +134,7 @@ static inline void proxy_setup(void)
     list_init(&px.sessions);
     list_init(&px.greetings);
     request_ids_init(&px.ids, 1, 2);
+    px.regexes = regex_room_new();
     ck_assert_int_eq(loop_init(&px.loop), 0);
     buf_pool_init(&px.bufs, 8, 0, 8);
     conn_pool_init(&px.conns, &px.loop, &px.bufs);
@@ -176,6 +177,7 @@ static inline void proxy_end(void)
     up_close_idle(&px.up);
     conn_pool_fini(&px.conns);
     exchanges_fini(&px);
+    regex_room_free(&px.regexes);
     ck_assert_uint_eq(l->refs, 1);
     listener_unref(&l);
     ck_assert_uint_eq(px.generation->refs, 1);

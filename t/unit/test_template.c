@@ -84,6 +84,25 @@ START_TEST(test_dollar_sign)
 }
 END_TEST
 
+START_TEST(test_captures_are_one_digit)
+{
+    struct template t = parsed("/$2x/$10");
+
+    expect_part(&t, 1, VAR_CAPTURE, "2");
+    expect_part(&t, 2, VAR_LITERAL, "x/");
+    expect_part(&t, 3, VAR_CAPTURE, "1");
+    expect_part(&t, 4, VAR_LITERAL, "0");
+    ck_assert_uint_eq(template_captures(&t), 3);
+    template_fini(&t);
+    t = parsed("$0");
+    ck_assert_uint_eq(template_captures(&t), 1);
+    template_fini(&t);
+    t = parsed("$$1 $host");
+    ck_assert_uint_eq(template_captures(&t), 0);
+    template_fini(&t);
+}
+END_TEST
+
 START_TEST(test_every_variable_parses)
 {
 #define VAR(ID, name, help)                                                                    \
@@ -131,4 +150,5 @@ START_TEST(test_errors)
 END_TEST
 
 UNIT_MAIN("template", test_literal, test_empty, test_variables_between_literals,
-          test_variable_with_argument, test_dollar_sign, test_every_variable_parses, test_errors)
+          test_variable_with_argument, test_dollar_sign, test_captures_are_one_digit,
+          test_every_variable_parses, test_errors)

@@ -248,6 +248,8 @@ static bool prepare_head(const struct attempt *a, struct head *h)
     *h = x->stream.request;
     if (x->raw_path.p && x->route->raw_path)
         h->path = x->raw_path;
+    if (x->new_path.p)
+        h->path = x->new_path;
     return host_for_server(a, h);
 }
 

@@ -52,6 +52,7 @@ struct exchange {
     struct ip peer;
     struct forwarded forwarded;
     struct slice raw_path;          /* the path as it came, where it was not normal; else p NULL */
+    struct slice new_path;          /* what the server gets instead of the path; p NULL: the path */
     struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
     const struct fields *trailers;  /* of the request, once it is done */
     const char *backend_name;       /* NULL: it was for none */

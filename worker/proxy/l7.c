@@ -7,6 +7,7 @@
 #include "worker/proxy/attempt.h"
 #include "worker/proxy/body.h"
 #include "worker/proxy/steps.h"
+#include "worker/proxy/target.h"
 
 /* A request body up to this is taken in before a canned answer, so that the connection stays. */
 #define DRAIN_MAX 65536
@@ -119,6 +120,12 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
 {
     struct head *h = &x->stream.request;
 
+    enum end_reason why = target_rewrite(x);
+
+    if (why != END_OK) {
+        exchange_fail(x, why);
+        return;
+    }
     x->state = X_FORWARDING;
     x->backend_name = backend->name;
     if (!forwarded_write(&x->forwarded, h, &x->peer, &x->stream.arena)) {

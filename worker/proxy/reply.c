@@ -187,24 +187,13 @@ static struct slice page_text(struct exchange *x, const struct conf_error_page *
 {
     vars_escape_fn *escape = slice_eq(p->type, SLICE("application/json")) ? json_escape
                                                                           : html_escape;
-    size_t cap = p->body.source.n + PAGE_VALUE_MAX;
     struct vars v;
 
     if (!p->is_template)
         return p->file.content;
     exchange_vars(x, &v);
     v.value_max = PAGE_VALUE_MAX;
-    for (;;) {
-        char *text = arena_alloc(&x->stream.arena, cap);
-        size_t n;
-
-        if (!text)
-            return SLICE_NONE;
-        n = vars_expand(&p->body, &v, text, cap, false, escape);
-        if (n <= cap)
-            return slice_of(text, n);
-        cap *= 2;
-    }
+    return vars_escaped(&p->body, &v, &x->stream.arena, escape);
 }
 
 void reply_error_with(struct exchange *x, enum end_reason why, unsigned status,

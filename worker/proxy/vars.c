@@ -7,6 +7,8 @@
 #include "common/base/clock.h"
 
 #define SCRATCH 128
+/* Room that values of an escaped text get at first. */
+#define VALUES_GUESS 256
 
 struct out {
     char *p;
@@ -122,6 +124,11 @@ static struct slice client_verify(const struct tls_info *tls)
     return tls->is_verified ? SLICE("ok") : SLICE("none");
 }
 
+static struct slice capture_of(const struct vars *v, struct slice digit)
+{
+    return v->captures ? v->captures->v[*digit.p - '0'] : SLICE_NONE;
+}
+
 static struct slice value_of(const struct template_part *part, const struct vars *v,
                              char scratch[SCRATCH])
 {
@@ -166,6 +173,7 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_SNI: return v->tls ? v->tls->sni : v->sni;
     case VAR_TLS_CLIENT_SUBJECT: return v->tls ? v->tls->client_subject : SLICE_NONE;
     case VAR_TLS_CLIENT_VERIFY: return client_verify(v->tls);
+    case VAR_CAPTURE: return capture_of(v, part->text);
     case VAR_CACHE_STATUS:
     case VAR_COUNT: break; /* no cache here */
     }
@@ -225,4 +233,22 @@ struct slice vars_text(const struct template *t, const struct vars *v, struct ar
     vars_expand(t, v, p, n, false, NULL);
     p[n] = '\0';
     return slice_of(p, n);
+}
+
+struct slice vars_escaped(const struct template *t, const struct vars *v, struct arena *arena,
+                          vars_escape_fn *escape)
+{
+    size_t cap = t->source.n + VALUES_GUESS;
+
+    for (;;) {
+        char *text = arena_alloc(arena, cap);
+        size_t n;
+
+        if (!text)
+            return SLICE_NONE;
+        n = vars_expand(t, v, text, cap, false, escape);
+        if (n <= cap)
+            return slice_of(text, n);
+        cap *= 2;
+    }
 }

@@ -3,6 +3,7 @@
 #define RPD_PROXY_VARS_H
 
 #include "common/base/addr.h"
+#include "common/base/regex.h"
 #include "common/core/template.h"
 #include "worker/http/head.h"
 #include "worker/io/conn.h"
@@ -24,6 +25,7 @@ struct vars {
     uint32_t retries;
     enum end_reason end;
     struct slice time_local; /* of this second; empty: the clock is asked */
+    const struct regex_captures *captures; /* $0 to $9; NULL: nothing was matched */
     size_t value_max; /* longer values are cut; 0: none is */
 };
 
@@ -38,5 +40,8 @@ size_t vars_expand(const struct template *t, const struct vars *v, char *buf, si
 struct slice vars_cookie(const struct vars *v, struct slice name);
 /* Into the arena; p NULL when exhausted. */
 struct slice vars_text(const struct template *t, const struct vars *v, struct arena *arena);
+/* The same, escaped. */
+struct slice vars_escaped(const struct template *t, const struct vars *v, struct arena *arena,
+                          vars_escape_fn *escape);
 
 #endif
