@@ -195,6 +195,8 @@ struct conf_error_pages { struct conf_error_page *v; size_t n; };
 struct conf_redirect {
     unsigned status; /* 301 302 303 307 308; 0 = none */
     struct template location;
+    uint16_t https_port; /* not 0: instead of it, the same at https on that port; the status is
+                            then 308 for what is neither GET nor HEAD */
 };
 
 /* What the server gets in place of the client's path. */

@@ -233,6 +233,8 @@ struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kin
 void *conf_grow(struct conf_cursor *c, const void *v, size_t n, size_t size);
 /* Cuts the first word off, at blanks; n 0: there is none. */
 struct slice conf_cut_word(struct slice *text);
+/* Cuts the status a value begins with off; 0: there is none. */
+unsigned conf_cut_status(struct slice *text);
 /* Compiled, the conf's; NULL when reported. options: REGEX_ bits. */
 const struct regex *conf_parse_regex(struct conf_cursor *c, struct slice pattern,
                                      unsigned options);
@@ -271,8 +273,9 @@ void conf_settle_pages(struct conf_builder *b);
 struct slice conf_media_type(struct slice name);
 /* The first backend of each route. */
 void conf_settle_splits(struct conf *conf);
-/* The part of conf_check about a route's rewrite. */
+/* The parts of conf_check about a route's rewrite and redirect. */
 void conf_check_rewrite(struct conf_builder *b, const struct conf_section *s);
+void conf_check_redirect(struct conf_builder *b, const struct conf_section *s);
 /* allow and deny into route->access. */
 void conf_settle_access(struct conf_builder *b);
 /* Which steps each route has. */

@@ -1,5 +1,5 @@
-/* Settings of one value that may hold request variables: log format, Host, canned replies and
- * redirects. Reached through the rows of the settings table only. */
+/* Settings of one value that may hold request variables: log format, Host and canned replies.
+ * Reached through the rows of the settings table only. */
 #include <string.h>
 #include "common/core/conf_words.h"
 
@@ -94,8 +94,7 @@ static void print_host_header(const void *field, size_t i, struct strbuf *out)
 TYPE(HOST_HEADER, .name = "preserve, server or a host", .takes_variables = true,
      .parse = parse_host_header, .print = print_host_header);
 
-/* Cuts the status a value begins with off; 0: there is none. */
-static unsigned cut_status(struct slice *text)
+unsigned conf_cut_status(struct slice *text)
 {
     struct slice rest = *text;
     size_t n = 0;
@@ -114,7 +113,7 @@ static void parse_respond(struct conf_cursor *c, struct slice text, void *field)
     struct conf_respond *out = field, value;
     struct slice rest = text;
 
-    value.status = cut_status(&rest);
+    value.status = conf_cut_status(&rest);
     if (value.status < 200 || value.status > 599) {
         conf_value_error(c, "'%.*s' begins with no status from 200 to 599: write "
                          "`200 text`", SLICE_ARG(text));
@@ -146,50 +145,3 @@ static void print_respond(const void *field, size_t i, struct strbuf *out)
 
 TYPE(RESPOND, .name = "status and text", .takes_empty = true, .takes_variables = true,
      .parse = parse_respond, .count = count_respond, .print = print_respond);
-
-static bool is_redirect_status(unsigned status)
-{
-    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
-
-static void parse_redirect(struct conf_cursor *c, struct slice text, void *field)
-{
-    struct conf_redirect *out = field, value;
-    struct slice rest = text;
-
-    value.status = cut_status(&rest);
-    if (!is_redirect_status(value.status)) {
-        conf_value_error(c, "'%.*s' begins with none of 301, 302, 303, 307, 308: write "
-                         "`301 https://$host$uri`", SLICE_ARG(text));
-        return;
-    }
-    if (rest.n == 0) {
-        conf_value_error(c, "no place to go to follows the %u", value.status);
-        return;
-    }
-    if (slice_find(rest, ' ') < rest.n || slice_find(rest, '\t') < rest.n) {
-        conf_value_error(c, "'%.*s': a URL holds no space", SLICE_ARG(rest));
-        return;
-    }
-    if (conf_parse_template(c, rest, &value.location))
-        *out = value;
-}
-
-static size_t count_redirect(const void *field)
-{
-    const struct conf_redirect *value = field;
-
-    return value->status != 0;
-}
-
-static void print_redirect(const void *field, size_t i, struct strbuf *out)
-{
-    const struct conf_redirect *value = field;
-
-    (void)i;
-    strbuf_printf(out, "%u ", value->status);
-    strbuf_add(out, value->location.source);
-}
-
-TYPE(REDIRECT, .name = "status and URL", .takes_empty = true, .takes_variables = true,
-     .parse = parse_redirect, .count = count_redirect, .print = print_redirect);

@@ -195,6 +195,13 @@ ERRORS = [
     ("allowed and denied",
      "[route b]\npath = /b\nbackend = pool\nallow = 10.0.0.0/8\ndeny = ::1, 10.0.0.0/8\n",
      "deny = ", r"10\.0\.0\.0/8 is denied \(.*\) and allowed \(.*rpd.ini:\d+\)"),
+    # redirect
+    *[(f"redirect = {value}", f"[route b]\npath = /b\nredirect = {value}\n", "redirect = ", says)
+      for value, says in [
+          ("htps", r"write `301 https://\$host\$uri`, or `https`"),
+          ("https:", r"'' is no port: write `https` or `https:8443`"),
+          ("https:0", r"'0' is no port"), ("https:65536", r"'65536' is no port"),
+          ("https://x/", r"begins with none of 301"), ("301 /$1", r"there is no pattern here")]],
     # rewrite
     *[(f"rewrite = {value}", f"[route b]\npath = /b\nbackend = pool\nrewrite = {value}\n",
        "rewrite = ", says) for value, says in [

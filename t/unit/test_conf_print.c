@@ -36,6 +36,7 @@ static const char *const full =
     "[route c]\npath = /c\nredirect = 302 https://$host/$$\n"
     "[route d]\nlistener = db\nbackend = db\n"
     "[route e]\npath = /e\nrespond = 204\n"
+    "[route g]\npath = /g\nredirect = https\n[route h]\npath = /h\nredirect = https:444\n"
     "[route f]\npath = /f\nbackend = app\nrewrite = regex  ^/f/(\\w+)$   /$1.$$?x=$host\n"
     "[backend app]\n"
     "server = 127.0.0.1:1 name=one weight=0 backup max_conns=3, 127.0.0.1:2 down\n"

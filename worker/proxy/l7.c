@@ -145,20 +145,19 @@ static void forward(struct exchange *x, const struct conf_backend *backend)
 
 static void answer_canned(struct exchange *x)
 {
-    const struct conf_route *r = x->route;
-    struct vars v;
+    enum end_reason why;
     struct slice location;
+    unsigned status;
 
-    if (!r->redirect.status) {
+    if (!x->route->redirect.status) {
         reply_route(x);
         return;
     }
-    exchange_vars(x, &v);
-    location = vars_text(&r->redirect.location, &v, &x->stream.arena);
-    if (location.p)
-        reply_text(x, r->redirect.status, location, SLICE_NONE);
+    why = target_redirect(x, &status, &location);
+    if (why == END_OK)
+        reply_text(x, status, location, SLICE_NONE);
     else
-        exchange_fail(x, END_EXHAUSTED);
+        exchange_fail(x, why);
 }
 
 static void canned(struct exchange *x)

@@ -1,4 +1,4 @@
-/* Rewritten paths. */
+/* Rewritten paths and redirects. */
 #include "worker/proxy/target.h"
 
 #include <assert.h>
@@ -50,6 +50,11 @@ static size_t escape_path(char *dst, size_t cap, struct slice s)
 static size_t escape_query(char *dst, size_t cap, struct slice s)
 {
     return escape(dst, cap, s, "#");
+}
+
+static size_t escape_url(char *dst, size_t cap, struct slice s)
+{
+    return escape(dst, cap, s, "");
 }
 
 /* ---- the new path ---- */
@@ -206,4 +211,54 @@ enum end_reason target_make(struct exchange *x)
         break;
     }
     return END_OK;
+}
+
+/* ---- redirects ---- */
+
+static bool names_host(const struct template *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->parts[i].var == VAR_HOST)
+            return true;
+    return false;
+}
+
+/* By TLS to where it would have gone without. RFC 9110 15.4.2: a client may make a POST a GET for a
+ * 301, and must not for a 308. */
+static enum end_reason redirect_https(struct exchange *x, unsigned *status,
+                                      struct slice *location)
+{
+    const struct head *h = &x->stream.request;
+    struct slice host = authority_host(h->authority);
+    struct slice path = *h->path.p == '/' ? h->path : SLICE(""); /* OPTIONS * */
+    unsigned port = x->route->redirect.https_port;
+
+    if (slice_eq(x->forwarded.scheme, SLICE("https"))) {
+        x->detail = "it came by https already, to where redirect leads";
+        return END_NO_ROUTE;
+    }
+    if (h->method != METHOD_GET && h->method != METHOD_HEAD)
+        *status = 308;
+    *location = port == 443 ? arena_printf(&x->stream.arena, "https://%.*s%.*s", SLICE_ARG(host),
+                                           SLICE_ARG(path))
+                            : arena_printf(&x->stream.arena, "https://%.*s:%u%.*s",
+                                           SLICE_ARG(host), port, SLICE_ARG(path));
+    return location->p ? END_OK : END_EXHAUSTED;
+}
+
+enum end_reason target_redirect(struct exchange *x, unsigned *status, struct slice *location)
+{
+    const struct conf_redirect *r = &x->route->redirect;
+    struct vars v;
+
+    *status = r->status;
+    if (x->stream.request.authority.n == 0 && (r->https_port || names_host(&r->location))) {
+        x->detail = "the redirect needs a Host";
+        return END_BAD_HOST;
+    }
+    if (r->https_port)
+        return redirect_https(x, status, location);
+    exchange_vars(x, &v);
+    *location = vars_escaped(&r->location, &v, &x->stream.arena, escape_url);
+    return location->p ? END_OK : END_EXHAUSTED;
 }

@@ -1,5 +1,6 @@
-/* Request targets made here: what a route's rewrite makes of the client's path. Values that are put
- * in stay within their place: nothing in them ends a line, a path or a query. Called by l7.c. */
+/* Targets made here: what a route's rewrite makes of the client's path, and where its redirect
+ * leads. Values that are put in stay within their place: nothing in them ends a line, a path or a
+ * query. Called by l7.c. */
 #ifndef RPD_PROXY_TARGET_H
 #define RPD_PROXY_TARGET_H
 
@@ -13,5 +14,8 @@ static inline enum end_reason target_rewrite(struct exchange *x)
 {
     return x->route->rewrite.how == CONF_REWRITE_OFF ? END_OK : target_make(x);
 }
+
+/* The status and Location of the route's redirect. Not END_OK: the same as above. */
+enum end_reason target_redirect(struct exchange *x, unsigned *status, struct slice *location);
 
 #endif

@@ -180,14 +180,11 @@ static struct slice value_of(const struct template_part *part, const struct vars
     return SLICE_NONE;
 }
 
-/* $host is shown in lower case, whatever the client wrote. */
-static void put_lower(struct out *o, struct slice s)
+/* What was put from `from` on, as far as there was room. */
+static void lower_since(struct out *o, size_t from)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        char c = ascii_lower(s.p[i]);
-
-        put(o, slice_of(&c, 1));
-    }
+    for (size_t i = from; i < o->n && i < o->cap; i++)
+        o->p[i] = ascii_lower(o->p[i]);
 }
 
 static void put_escaped(struct out *o, struct slice s, vars_escape_fn *escape)
@@ -208,17 +205,18 @@ size_t vars_expand(const struct template *t, const struct vars *v, char *buf, si
     for (size_t i = 0; i < t->n; i++) {
         const struct template_part *part = &t->parts[i];
         struct slice s = value_of(part, v, scratch);
+        size_t from = o.n;
 
         if (v->value_max && part->var != VAR_LITERAL && s.n > v->value_max)
             s.n = v->value_max;
         if (s.n == 0 && dash && part->var != VAR_LITERAL)
             put(&o, SLICE("-"));
-        else if (part->var == VAR_HOST && !escape)
-            put_lower(&o, s);
         else if (part->var == VAR_LITERAL || !escape)
             put(&o, s);
         else
             put_escaped(&o, s, escape);
+        if (part->var == VAR_HOST) /* whatever the client wrote */
+            lower_since(&o, from);
     }
     return o.n;
 }
