@@ -35,11 +35,22 @@ LLHTTP_CPP := $(shell pkg-config --cflags libllhttp)
 LLHTTP_LIB := $(or $(shell pkg-config --libs libllhttp),-lllhttp)
 endif
 
+# Libraries of codings, each where its header is.
+has = $(shell printf '\043include <$(1)>\n' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && \
+        echo 1 || echo 0)
+HAS_ZLIB   := $(call has,zlib.h)
+HAS_ZSTD   := $(call has,zstd.h)
+HAS_BROTLI := $(call has,brotli/encode.h)
+CODING_CPP  = -DRPD_HAS_ZLIB=$(HAS_ZLIB) -DRPD_HAS_ZSTD=$(HAS_ZSTD) -DRPD_HAS_BROTLI=$(HAS_BROTLI)
+CODING_LIBS = $(if $(filter 1,$(HAS_ZLIB)),-lz) $(if $(filter 1,$(HAS_ZSTD)),-lzstd) \
+              $(if $(filter 1,$(HAS_BROTLI)),-lbrotlienc)
+
 # Flags. CFLAGS, CPPFLAGS and LDFLAGS are the builder's own; they come last.
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
        -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum \
        $(if $(WERROR),-Werror)
-CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) -DRPD_VERSION='"$(VERSION)"'
+CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) $(CODING_CPP) \
+       -DRPD_VERSION='"$(VERSION)"'
 LIBS = $(LLHTTP_LIB) -linih -lpcre2-8
 TLS_LIBS = -lssl -lcrypto -lcrypt
 DNS_LIBS = -lcares -lresolv
@@ -68,7 +79,7 @@ AR = $(if $(IS_CLANG),llvm-ar,gcc-ar)
 CC_ALL   = $(CC) -std=c11 -fno-common $(OPT) $(CPP) $(CPPFLAGS)
 CC_OURS  = $(CC_ALL) $(CFLAGS)
 CC_LINK  = $(CC) $(LINK) $(CFLAGS) $(LDFLAGS)
-FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS) $(TLS_LIBS) $(DNS_LIBS)
+FLAGS   := $(CC_OURS) | $(CC_LINK) $(LIBS) $(TLS_LIBS) $(DNS_LIBS) $(CODING_LIBS)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1)) $(patsubst %.c,$(BUILD)/llhttp/%.o,$(notdir $(2)))
 RPD_OBJ   := $(call obj,$(RPD_SRC),$(LLHTTP_SRC))
@@ -82,7 +93,7 @@ all: $(BUILD)/rpd $(BUILD)/rpctl
 
 $(BUILD)/rpd: $(RPD_OBJ) $(BUILD)/sources
 	$(call say,LINK,$@)
-	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS) $(TLS_LIBS) $(DNS_LIBS)
+	$(Q)$(CC_LINK) -o $@ $(filter %.o,$^) $(LIBS) $(TLS_LIBS) $(DNS_LIBS) $(CODING_LIBS)
 
 $(BUILD)/rpctl: $(RPCTL_OBJ) $(BUILD)/sources
 	$(call say,LINK,$@)
@@ -96,12 +107,13 @@ $(BUILD)/librpd.a: $(LIB_OBJ) $(BUILD)/sources
 $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/librpd.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC_LINK) $(UNIT_LINK) -o $@ $^ $(LIBS) $(TLS_LIBS) $(DNS_LIBS) $(shell pkg-config --libs check)
+	$(Q)$(CC_LINK) $(UNIT_LINK) -o $@ $^ $(LIBS) $(TLS_LIBS) $(DNS_LIBS) $(CODING_LIBS) \
+	    $(shell pkg-config --libs check)
 
 $(BUILD)/fuzz/%: $(BUILD)/obj/t/fuzz/%.o $(BUILD)/librpd.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC_LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(TLS_LIBS) $(DNS_LIBS)
+	$(Q)$(CC_LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(TLS_LIBS) $(DNS_LIBS) $(CODING_LIBS)
 
 $(BUILD)/bench/load: $(BUILD)/obj/t/bench/answer.o
 $(BUILD)/bench/load $(BUILD)/bench/floor: $(BUILD)/obj/t/bench/tls.o

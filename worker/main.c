@@ -520,6 +520,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     w->tls = tls_process_new(&p->conns, &w->keys);
     arena_pool_init(&p->arenas, BLOCKS_KEPT, 0);
     h1_down_pool_init(&p->h1_downs);
+    compress_pool_init(&p->compressors, COMPRESS_MEMORY);
     accept_gate_init(&p->gate, &p->loop, 0);
     p->gate.errors = &p->stats->accept_errors;
     p->gate.full = &p->stats->full;
@@ -559,6 +560,7 @@ static void worker_fini(struct worker *w)
     keys_free(&w->keys.keys);
     recorder_fini(p);
     h1_down_pool_fini(&p->h1_downs);
+    compress_pool_fini(&p->compressors);
     arena_pool_fini(&p->arenas);
     buf_pool_fini(&p->bufs);
     timer_clear(&p->loop.timers, &w->tick);

@@ -111,6 +111,8 @@ enum conf_client_verify { CONF_CLIENT_VERIFY_OFF, CONF_CLIENT_VERIFY_OPTIONAL,
                           CONF_CLIENT_VERIFY_REQUIRED };
 enum conf_route_tls { CONF_ROUTE_TERMINATE, CONF_ROUTE_PASSTHROUGH };
 enum conf_rewrite_how { CONF_REWRITE_OFF, CONF_REWRITE_PREFIX, CONF_REWRITE_REGEX };
+enum conf_coding { CONF_CODING_NONE, CONF_CODING_GZIP, CONF_CODING_ZSTD, CONF_CODING_BR,
+                   CONF_CODINGS };
 enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
 /* What a route asks of a request before it is answered or sent on, in this order. */
 #define CONF_STEP_ACCESS 1u       /* allow, deny */
@@ -192,6 +194,9 @@ struct conf_error_page {
     struct template body;    /* it, once the file's content is there */
 };
 struct conf_error_pages { struct conf_error_page *v; size_t n; };
+/* Content codings, the best first. */
+struct conf_codings { enum conf_coding v[CONF_CODINGS]; size_t n; };
+struct conf_media_types { struct slice *v; size_t n; };
 struct conf_redirect {
     unsigned status; /* 301 302 303 307 308; 0 = none */
     struct template location;
@@ -289,6 +294,8 @@ struct conf_nameservers { struct addr *v; size_t n; };
 #define CONF_C_REWRITE struct conf_rewrite
 #define CONF_C_CONTENT_TYPE struct slice /* "": none */
 #define CONF_C_ERROR_PAGES struct conf_error_pages
+#define CONF_C_CODINGS struct conf_codings
+#define CONF_C_MEDIA_TYPES struct conf_media_types
 #define CONF_C_FIELD_RULES struct conf_field_rules
 #define CONF_C_HOST_HEADER struct conf_host_header_value
 #define CONF_C_RETRY_ON uint32_t /* CONF_FAIL_ bits */
@@ -432,6 +439,9 @@ struct conf {
     struct conf_route route_defaults; /* [defaults route]: what default_backend is served by */
     struct conf_memory *memory; /* all that the pointers above lead to */
 };
+
+/* As Content-Encoding has it. */
+struct slice conf_coding_name(enum conf_coding coding);
 
 /* Validates all of the text and builds. NULL when the report has errors (those of conf_read
  * included); warnings do not hinder. Server names are looked up in text->resolved: those that are

@@ -132,7 +132,7 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(ERROR_PAGES) X(FIELD_RULES) X(HOST_HEADER) X(RETRY_ON) X(ROUTE_LOG) X(SERVERS)           \
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
-    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(REWRITE)
+    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(REWRITE) X(CODINGS) X(MEDIA_TYPES)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);

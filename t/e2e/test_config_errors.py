@@ -77,6 +77,15 @@ ERRORS = [
      "error_page", r"'302' is no error's status"),
     ("no such page", "[defaults route]\nerror_page = 5xx /none/x.html\n", "error_page",
      r"error_page: cannot read '/none/x.html'"),
+    # compression
+    ("unknown coding", "[route b]\npath = /b\nbackend = pool\ncompress = gzip, zst\n", "zst",
+     r"compress: 'zst' is none of .*did you mean 'zstd'"),
+    ("coding twice", "[route b]\npath = /b\nbackend = pool\ncompress = gzip, gzip\n", "gzip",
+     r"'gzip' is named twice"),
+    ("no media type", "[route b]\npath = /b\nbackend = pool\ncompress_types = html\n", "html",
+     r"'html' is none of `text/html`, `text/\*` and `\*\+xml`"),
+    ("level beyond", "[route b]\npath = /b\nbackend = pool\ncompress_level = 11\n", "11",
+     r"compress_level: "),
     # references
     ("undefined backend", "[route b]\npath = /b\nbackend = pol\n", "backend = pol",
      r"pol.*did you mean 'pool'"),

@@ -142,6 +142,7 @@ static inline void proxy_setup(void)
     ck_assert_ptr_nonnull(tls);
     arena_pool_init(&px.arenas, 8, 0);
     h1_down_pool_init(&px.h1_downs);
+    compress_pool_init(&px.compressors, COMPRESS_MEMORY);
     accept_gate_init(&px.gate, &px.loop, 1000);
     access_log_init(&px.log, &px.loop, &px.stats->log_dropped);
     up_init(&px.up, &px.conns, seg, 0, px.stats);
@@ -186,6 +187,7 @@ static inline void proxy_end(void)
     up_fini(&px.up);
     tls_process_free(&tls);
     h1_down_pool_fini(&px.h1_downs);
+    compress_pool_fini(&px.compressors);
     arena_pool_fini(&px.arenas);
     ck_assert_uint_eq(px.bufs.demand.used, 0);
     ck_assert_uint_eq(px.bufs.pipes.used, 0);

@@ -158,6 +158,25 @@ START_TEST(set_leaves_exactly_one)
 }
 END_TEST
 
+START_TEST(items_of_lists_are_found)
+{
+    struct head h;
+
+    head_init(&h, &arena);
+    ck_assert(!fields_list_has(&h.fields, FIELD_VARY, SLICE("a")));
+    add(&h.fields, "Vary", "ab, , Cd ,");
+    add(&h.fields, "Trailer", "a");
+    add(&h.fields, "Vary", "*");
+    ck_assert(fields_list_has(&h.fields, FIELD_VARY, SLICE("AB")));
+    ck_assert(fields_list_has(&h.fields, FIELD_VARY, SLICE("cD")));
+    ck_assert(fields_list_has(&h.fields, FIELD_VARY, SLICE("*")));
+    ck_assert(!fields_list_has(&h.fields, FIELD_VARY, SLICE("a")));
+    ck_assert(!fields_list_has(&h.fields, FIELD_VARY, SLICE("")));
+    fields_remove(&h.fields, FIELD_VARY);
+    ck_assert(!fields_list_has(&h.fields, FIELD_VARY, SLICE("ab")));
+}
+END_TEST
+
 START_TEST(list_grows_and_says_when_it_cannot)
 {
     struct arena_pool pool;
@@ -241,7 +260,7 @@ int main(void)
         lookup_finds_every_name_in_any_case, lookup_refuses_near_misses,
         framing_and_routing_fields_may_not_trail, fields_are_kept_in_order_and_found,
         removed_fields_are_not_seen, set_leaves_exactly_one, list_grows_and_says_when_it_cannot,
-        reasons_and_methods, authorities, host_of_an_authority,
+        items_of_lists_are_found, reasons_and_methods, authorities, host_of_an_authority,
     };
     Suite *suite = suite_create("head");
     TCase *tcase = tcase_create("head");

@@ -114,6 +114,20 @@ struct field *fields_find_name(const struct fields *f, struct slice name)
     return NULL;
 }
 
+bool fields_list_has(const struct fields *f, enum field_id id, struct slice item)
+{
+    if (!fields_may_have(f, id))
+        return false;
+    FIELDS_EACH(it, f) {
+        struct slice rest = it->value, each;
+
+        while (it->id == id && slice_next_item(&rest, &each))
+            if (slice_ieq(each, item))
+                return true;
+    }
+    return false;
+}
+
 bool fields_grow(struct fields *f)
 {
     uint32_t cap = f->cap ? f->cap * 2 : FIELDS_FIRST;

@@ -81,6 +81,9 @@ bool field_may_trail(enum field_id id);
 /* First such field that is not removed, or NULL. By name: case-insensitive. */
 struct field *fields_find(const struct fields *f, enum field_id id);
 struct field *fields_find_name(const struct fields *f, struct slice name);
+/* Is it an item of such a field's list (RFC 9110 5.6.1), in whatever case? Not for lists that may
+ * hold quoted commas. */
+bool fields_list_has(const struct fields *f, enum field_id id, struct slice item);
 bool fields_grow(struct fields *f) __attribute__((warn_unused_result));
 /* Where the next field goes; it counts once fields_commit is called. NULL: out of memory. */
 static inline struct field *fields_reserve(struct fields *f)

@@ -12,6 +12,7 @@
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/body.h"
 #include "worker/proxy/split.h"
+#include "worker/proxy/encode.h"
 #include "worker/up/failure.h"
 
 /* ---- the end of a try ---- */
@@ -242,6 +243,8 @@ static bool prepare_head(const struct attempt *a, struct head *h)
     struct fields *f = &x->stream.request.fields;
 
     answer_expectation(x);
+    if (!x->is_ruled && x->route->compress.n > 0)
+        x->coding = (uint8_t)encode_choice(x);
     if (!x->is_ruled && !exchange_rules(x, &x->route->request_header, f))
         return false;
     x->is_ruled = true;
@@ -400,6 +403,7 @@ static void pass_on(struct attempt *a, struct head *h)
 {
     struct exchange *x = a->exchange;
     struct side *down = x->stream.down;
+    struct head sent;
 
     x->status = h->status;
     x->response_us = x->proxy->loop.now_us - a->sent_us;
@@ -409,6 +413,14 @@ static void pass_on(struct attempt *a, struct head *h)
         !exchange_rules(x, &x->route->response_header, &h->fields)) {
         exchange_fail(x, END_EXHAUSTED);
         return;
+    }
+    if (x->route->compress.n > 0) {
+        sent = *h; /* the server's is what its side reads the body by */
+        h = &sent;
+        if (!encode_head(x, h)) {
+            exchange_fail(x, END_EXHAUSTED);
+            return;
+        }
     }
     x->state = X_ANSWERING;
     if (x->spool)

@@ -64,6 +64,7 @@ struct exchange {
     uint64_t response_us;           /* UINT64_MAX: no response head */
     uint64_t connect_us;
     uint64_t drained;
+    struct encode *encode;          /* compresses the response; NULL: it is sent as it is */
     struct slice rest;              /* of an answer made here: what was not sent yet */
     uint64_t rest_on_way;           /* bytes of it that were sent and have not left */
     uint64_t granted;               /* body bytes, while they are for a server */
@@ -75,6 +76,7 @@ struct exchange {
     uint16_t server_flight_name;
     enum end_reason end;
     enum exchange_state state;
+    uint8_t coding;                 /* enum conf_coding: what the client takes; if is_ruled */
     uint8_t step;                   /* the next in steps.c's table */
     bool is_step_waiting : 1;       /* the one before it */
     bool is_request_done : 1;

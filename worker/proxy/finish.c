@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <malloc.h>
 #include <stdlib.h>
-#include "worker/proxy/exchange.h"
+#include "worker/proxy/encode.h"
 
 static struct slice text_or_none(const char *s)
 {
@@ -130,6 +130,8 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     log_line(x);
     if (x->server)
         server_unref(&x->server);
+    if (x->encode)
+        encode_fini(x);
     if (x->spool)
         spool_fini(x->spool);
     arena_reset(&x->stream.arena);
@@ -155,6 +157,7 @@ void proxy_tick(struct proxy *p)
     buf_pool_tick(&p->bufs);
     arena_pool_tick(&p->arenas);
     demand_tick(&p->exchanges);
+    compress_pool_tick(&p->compressors);
     while (p->free_exchanges && !demand_keeps(&p->exchanges, p->free_exchange_count))
         drop_free(p);
     /* The allocator keeps what was freed, unless it is told; while nobody waits. */

@@ -6,6 +6,7 @@
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/attempt.h"
 #include "worker/proxy/body.h"
+#include "worker/proxy/encode.h"
 #include "worker/proxy/steps.h"
 #include "worker/proxy/target.h"
 
@@ -336,11 +337,9 @@ static void on_request_head(struct exchange *x, struct head *h)
 
 static void on_response_end(struct exchange *x, const struct fields *trailers)
 {
-    struct side *down = x->stream.down;
-
     if (x->state != X_TUNNELLING)
         attempt_done(x->lead);
-    down->ops->send_end(down, trailers);
+    answer_end(x, trailers);
 }
 
 static void on_head(struct stream *st, struct side *s, struct head *h)
@@ -380,7 +379,7 @@ static void on_data(struct stream *st, struct side *s, struct buf *b)
     if (s == st->down)
         on_request_data(exchange_of(st), b);
     else
-        st->down->ops->send_data(st->down, b);
+        answer_data(exchange_of(st), b);
 }
 
 static void on_request_end(struct exchange *x, const struct fields *trailers)
@@ -424,6 +423,8 @@ static void on_credit(struct stream *st, struct side *s, uint64_t bytes)
 
     if (s != st->down && x->state != X_TUNNELLING)
         body_gone(attempt_of(s), bytes);
+    else if (x->encode)
+        encode_credit(x, bytes);
     else if (other)
         other->ops->grant(other, bytes);
     else if (x->rest.n > 0)

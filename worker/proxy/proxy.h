@@ -3,6 +3,7 @@
 #ifndef RPD_PROXY_PROXY_H
 #define RPD_PROXY_PROXY_H
 
+#include "worker/http/compress.h"
 #include "worker/http/h1_down.h"
 #include "worker/io/acceptor.h"
 #include "worker/proxy/access_log.h"
@@ -19,6 +20,7 @@ struct proxy {
     struct accept_gate gate;
     struct access_log log;
     struct up up;
+    struct compress_pool compressors;
     struct recorder recorder;
     struct stats_worker *stats;
     struct generation *generation; /* in force; NULL before the first */

@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <string.h>
 #include "common/base/json.h"
-#include "worker/proxy/exchange.h"
+#include "worker/proxy/encode.h"
 
 /* Seconds after which a client may ask again that got a 503 from here (RFC 9110 10.2.3): a place in
  * a queue, a server that returns, may be there at any time. */
@@ -16,9 +16,7 @@
 /* As far as the credit of one direction goes. */
 static void send_rest(struct exchange *x)
 {
-    struct side *down = x->stream.down;
-
-    while (x->rest.n > 0 && x->rest_on_way < STREAM_CREDIT) {
+    while (x->stream.down && x->rest.n > 0 && x->rest_on_way < STREAM_CREDIT) {
         struct buf *b = buf_get(&x->proxy->bufs);
         size_t n;
 
@@ -31,10 +29,10 @@ static void send_rest(struct exchange *x)
         b->len += (uint32_t)n;
         x->rest = slice_of(x->rest.p + n, x->rest.n - n);
         x->rest_on_way += n;
-        down->ops->send_data(down, b);
+        answer_data(x, b);
     }
-    if (x->rest.n == 0)
-        down->ops->send_end(down, NULL);
+    if (x->stream.down && x->rest.n == 0)
+        answer_end(x, NULL);
 }
 
 void reply_go_on(struct exchange *x, uint64_t bytes)
@@ -62,7 +60,8 @@ static void reply(struct exchange *x, struct head *h, struct slice body)
     h->reason = status_reason(h->status);
     if (!fields_add(&h->fields, FIELD_DATE, SLICE("Date"),
                     slice_of(loop_http_date(&x->proxy->loop), 29)) ||
-        (x->route && !exchange_rules(x, &x->route->response_header, &h->fields))) {
+        (x->route && !exchange_rules(x, &x->route->response_header, &h->fields)) ||
+        (x->route && x->route->compress.n > 0 && !encode_head(x, h))) {
         exchange_abort(x, END_EXHAUSTED);
         return;
     }
