@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/core/bundle.h"
 #include "common/net/resolve.h"
+#include "common/jwt/jwt_check.h"
 #include "common/tls/check.h"
 #include "master/key_check.h"
 
@@ -66,6 +67,7 @@ struct conf *config_load(const char *path, const struct names *known, struct con
     if (!conf)
         return NULL;
     tls_check(conf, clock_wall_us(), report);
+    jwt_check(conf, report);
     *keyring = key_check(conf, report);
     if (report->errors > 0) {
         fd_close(keyring);

@@ -266,6 +266,8 @@ struct conf_server {
 };
 struct conf_servers { struct conf_server *v; size_t n; };
 struct conf_nameservers { struct addr *v; size_t n; };
+struct conf_files { struct conf_file *v; size_t n; };
+struct conf_texts { struct slice *v; size_t n; };
 
 /* C types of the table's TYPE column. */
 #define CONF_C_BOOL bool
@@ -293,6 +295,9 @@ struct conf_nameservers { struct addr *v; size_t n; };
 #define CONF_C_REDIRECT struct conf_redirect
 #define CONF_C_REWRITE struct conf_rewrite
 #define CONF_C_CONTENT_TYPE struct slice /* "": none */
+#define CONF_C_TEXT struct slice /* "": none */
+#define CONF_C_TEXTS struct conf_texts
+#define CONF_C_FILES struct conf_files
 #define CONF_C_ERROR_PAGES struct conf_error_pages
 #define CONF_C_CODINGS struct conf_codings
 #define CONF_C_MEDIA_TYPES struct conf_media_types

@@ -278,6 +278,7 @@ static void check_route(struct checker *k, const struct conf_section *s)
     check_answer(k, s, r);
     conf_check_rewrite(k->b, s);
     conf_check_redirect(k->b, s);
+    conf_check_jwt(k->b, s);
     if (is_set(s, offsetof(struct conf_route, retry_timeout_ms)) && r->retry_timeout_ms > 0 &&
         !(r->retry_on & CONF_FAIL_TIMEOUT))
         conf_section_warning(k->b, s, "retry_timeout", "means nothing, for `retry_on` has no "

@@ -132,7 +132,8 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(ERROR_PAGES) X(FIELD_RULES) X(HOST_HEADER) X(RETRY_ON) X(ROUTE_LOG) X(SERVERS)           \
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
-    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(REWRITE) X(CODINGS) X(MEDIA_TYPES)
+    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(REWRITE) X(CODINGS) X(MEDIA_TYPES)        \
+    X(TEXT) X(TEXTS) X(FILES)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -273,9 +274,10 @@ void conf_settle_pages(struct conf_builder *b);
 struct slice conf_media_type(struct slice name);
 /* The first backend of each route. */
 void conf_settle_splits(struct conf *conf);
-/* The parts of conf_check about a route's rewrite and redirect. */
+/* The parts of conf_check about a route's rewrite, redirect and tokens. */
 void conf_check_rewrite(struct conf_builder *b, const struct conf_section *s);
 void conf_check_redirect(struct conf_builder *b, const struct conf_section *s);
+void conf_check_jwt(struct conf_builder *b, const struct conf_section *s);
 /* allow and deny into route->access. */
 void conf_settle_access(struct conf_builder *b);
 /* Which steps each route has. */

@@ -86,6 +86,18 @@ ERRORS = [
      r"'html' is none of `text/html`, `text/\*` and `\*\+xml`"),
     ("level beyond", "[route b]\npath = /b\nbackend = pool\ncompress_level = 11\n", "11",
      r"compress_level: "),
+    # tokens
+    ("issuer without key", "[route b]\npath = /b\nbackend = pool\njwt_issuer = me\n",
+     "jwt_issuer", r"jwt_issuer: lets everybody in without a `jwt_key`"),
+    ("audience without key", "[route b]\npath = /b\nbackend = pool\njwt_audience = me\n",
+     "jwt_audience", r"lets everybody in without a `jwt_key`"),
+    ("no such key", "[route b]\npath = /b\nbackend = pool\njwt_key = /none/x.pem\n", "jwt_key",
+     r"\[route b\] jwt_key: cannot read '/none/x.pem': No such file"),
+    ("key in defaults", "[defaults route]\njwt_key = /dev/null\n", "jwt_key", r"jwt_key"),
+    ("token for sessions", "[listener b]\nbind = @b@\nmode = tcp\n[route b]\nlistener = b\n"
+     "backend = pool\njwt_leeway = 5s\n", "jwt_leeway", r"does not belong in a route of a tcp"),
+    ("jwt variable without name", "[route b]\npath = /b\nbackend = pool\n"
+     "request_header = set X: $jwt_\n", "request_header", r"'\$jwt_' needs a name behind it"),
     # references
     ("undefined backend", "[route b]\npath = /b\nbackend = pol\n", "backend = pol",
      r"pol.*did you mean 'pool'"),

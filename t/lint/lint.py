@@ -25,6 +25,7 @@ LAYERS = {
     "common/core": ["common/base"],
     "common/net": ["common/base", "common/core"],
     "common/tls": ["common/base", "common/core"],
+    "common/jwt": ["common/base", "common/core"],
     "worker/io": ["common"],
     "worker/up": ["worker/io", "common"],
     "worker/http": ["worker/io", "common"],
@@ -46,7 +47,7 @@ LIBRARIES = {
     "zstd.h": ["worker/http", "t"],
     "brotli/encode.h": ["worker/http"],
     "llhttp.h": ["worker/http", "helper"],
-    "openssl/": ["common/tls", "worker/io", "helper", "t"],
+    "openssl/": ["common/tls", "common/jwt", "worker/io", "helper", "t"],
     "check.h": ["t"],
     "sanitizer/asan_interface.h": ["common/base", "worker/io"],
 }

@@ -59,6 +59,7 @@ struct exchange {
     struct server *server;          /* whom the log names; a reference. NULL: there was none */
     const char *detail;             /* of `end`, static; NULL: it says all */
     struct flight_record *flight;   /* from the request's head; NULL: none was left */
+    const struct jwt_claims *claims; /* of the token that let it in; NULL: none was asked for */
     uint64_t mark;                  /* of a client new to a split: its cookie's; 0: none is due */
     uint64_t began_us;              /* of the loop's clock */
     uint64_t response_us;           /* UINT64_MAX: no response head */

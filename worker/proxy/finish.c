@@ -24,6 +24,7 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .conn = x->client,
         .tls = x->tls,
         .scheme = x->forwarded.scheme,
+        .claims = x->claims,
         .request_id = x->forwarded.request_id,
         .listener = slice_str(x->listener->name),
         .route = x->route ? slice_str(x->route->name) : SLICE_NONE, /* "" for default_backend */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/mem.h"
+#include "worker/proxy/jwt.h"
 
 /* ---- TLS ---- */
 
@@ -24,6 +25,7 @@ static bool needs_tls(const struct conf *conf)
 struct contexts {
     struct tls_front **fronts;
     struct tls_back **backs;
+    struct jwt_rings *jwt;
 };
 
 static void contexts_free(struct contexts *x, const struct conf *conf)
@@ -34,6 +36,7 @@ static void contexts_free(struct contexts *x, const struct conf *conf)
         tls_back_unref(&x->backs[i]);
     free(x->fronts);
     free(x->backs);
+    jwt_rings_free(&x->jwt);
 }
 
 static bool build_contexts(struct contexts *x, const struct conf *conf, struct tls_process *tls,
@@ -63,7 +66,8 @@ static bool contexts_init(struct contexts *x, const struct conf *conf, struct tl
 {
     x->fronts = xcalloc(conf->nlisteners + 1, sizeof *x->fronts);
     x->backs = xcalloc(conf->nbackends + 1, sizeof *x->backs);
-    return !needs_tls(conf) || build_contexts(x, conf, tls, keyring, report);
+    x->jwt = jwt_rings_new(conf, report);
+    return x->jwt && (!needs_tls(conf) || build_contexts(x, conf, tls, keyring, report));
 }
 
 /* ---- life ---- */
@@ -88,6 +92,7 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
     g->conf = conf;
     g->fronts = contexts.fronts;
     g->backs = contexts.backs;
+    g->jwt = contexts.jwt;
     g->routers = xcalloc(conf->nlisteners + 1, sizeof *g->routers);
     g->sni_routers = xcalloc(conf->nlisteners + 1, sizeof *g->sni_routers);
     g->listeners = xcalloc(conf->nlisteners + 1, sizeof *g->listeners);
@@ -132,7 +137,7 @@ void generation_unref(struct generation **gp)
     }
     for (size_t i = 0; i < g->conf->nbackends; i++)
         backend_unref(&g->backends[i]);
-    contexts_free(&(struct contexts){ g->fronts, g->backs }, g->conf);
+    contexts_free(&(struct contexts){ g->fronts, g->backs, g->jwt }, g->conf);
     free(g->routers);
     free(g->sni_routers);
     free(g->listeners);

@@ -22,6 +22,7 @@ struct generation {
     struct backend **backends;           /* by conf_backend.index; a reference each */
     struct tls_front **fronts;           /* by conf_listener.index; NULL where tls is off */
     struct tls_back **backs;             /* by conf_backend.index; NULL where tls is off */
+    struct jwt_rings *jwt;               /* jwt.h */
 };
 
 /* From a bundle's text and the keyring that belongs to it (-1: private keys are elsewhere, or there

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include "worker/proxy/access.h"
+#include "worker/proxy/jwt.h"
 #include "worker/proxy/split.h"
 
 struct step {
@@ -15,6 +16,7 @@ struct step {
 /* In the order of their bits, which is that of the requests' way. */
 static const struct step steps[] = {
     { CONF_STEP_ACCESS, access_step, NULL },
+    { CONF_STEP_JWT, jwt_step, NULL },
     { CONF_STEP_SPLIT, split_request, NULL },
 };
 #define NSTEPS (sizeof steps / sizeof *steps)

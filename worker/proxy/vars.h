@@ -5,6 +5,7 @@
 #include "common/base/addr.h"
 #include "common/base/regex.h"
 #include "common/core/template.h"
+#include "common/jwt/jwt.h"
 #include "worker/http/head.h"
 #include "worker/io/conn.h"
 #include "worker/io/end_reason.h"
@@ -25,6 +26,7 @@ struct vars {
     uint32_t retries;
     enum end_reason end;
     struct slice time_local; /* of this second; empty: the clock is asked */
+    const struct jwt_claims *claims; /* NULL: no token was asked for */
     const struct regex_captures *captures; /* $0 to $9; NULL: nothing was matched */
     size_t value_max; /* longer values are cut; 0: none is */
 };
