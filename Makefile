@@ -15,7 +15,7 @@ BUILD   = build/$(if $(FUZZ),fuzz,$(if $(SANITIZE),asan,release))
 
 # What is built from what.
 RPD_SRC   := $(wildcard master/*.c helper/*.c worker/*.c worker/*/*.c common/*/*.c)
-RPCTL_SRC := $(wildcard ctl/*.c common/base/*.c common/core/*.c)
+RPCTL_SRC := $(wildcard ctl/*.c common/base/*.c common/core/*.c common/route/*.c)
 # The unit tests link what they need of everything that holds no main().
 LIB_SRC   := $(filter-out %/main.c,$(sort $(RPD_SRC) $(RPCTL_SRC)))
 # What reads bytes of strangers, and what lies below it.

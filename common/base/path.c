@@ -22,6 +22,11 @@ static inline uint64_t odd_bytes(uint64_t w, uint64_t next)
            (swar_equal(w, '/') & swar_equal(next | SWAR_ONES, '/'));
 }
 
+/* The same of one byte, for what is shorter than eight. */
+enum kind { PLAIN, QUERY, ODD, SLASH };
+static const unsigned char kinds[256] = { ['?'] = QUERY, ['%'] = ODD, ['\\'] = ODD,
+                                          ['/'] = SLASH };
+
 bool path_scan(struct slice target, size_t *end)
 {
     const char *p = target.p, *last = target.p + target.n;
@@ -38,9 +43,15 @@ bool path_scan(struct slice target, size_t *end)
         }
         is_odd |= odd != 0;
     }
-    for (; p != last && *p != '?'; p++)
-        is_odd |= *p == '%' || *p == '\\' ||
-                  (*p == '/' && last - p > 1 && (p[1] == '/' || p[1] == '.'));
+    for (; p != last; p++) {
+        enum kind kind = kinds[(unsigned char)*p];
+
+        if (kind == PLAIN)
+            continue;
+        if (kind == QUERY)
+            break;
+        is_odd |= kind == ODD || (last - p > 1 && (p[1] | 1) == '/');
+    }
     *end = (size_t)(p - target.p);
     return !is_odd;
 }

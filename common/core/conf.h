@@ -181,6 +181,18 @@ struct conf_host {
 };
 struct conf_hosts { struct conf_host *v; size_t n; };
 
+/* What a route asks of a field, a query parameter or a cookie. */
+enum conf_wanted { CONF_IS_THERE, CONF_IS_VALUE, CONF_IS_LIKE };
+struct conf_condition {
+    struct slice name;
+    enum conf_wanted how;
+    struct slice value;
+    const struct regex *like; /* of `value`, which is a pattern then; else NULL */
+};
+struct conf_conditions { struct conf_condition *v; size_t n; };
+struct conf_pattern { struct slice text; const struct regex *re; }; /* "", NULL: none */
+struct conf_methods { struct slice *v; size_t n; };
+
 struct conf_respond {
     unsigned status; /* 0 = none */
     struct template body; /* sent unless there is a respond_file */
@@ -291,6 +303,11 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_LISTENERS struct conf_listeners
 #define CONF_C_HOSTS struct conf_hosts
 #define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */
+#define CONF_C_PATH_EXACT struct slice
+#define CONF_C_PATH_REGEX struct conf_pattern
+#define CONF_C_METHODS struct conf_methods
+#define CONF_C_HEADERS struct conf_conditions
+#define CONF_C_PARAMS struct conf_conditions
 #define CONF_C_RESPOND struct conf_respond
 #define CONF_C_REDIRECT struct conf_redirect
 #define CONF_C_REWRITE struct conf_rewrite

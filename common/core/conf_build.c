@@ -307,6 +307,8 @@ static void build_route_defaults(struct conf_builder *b)
     route->respond.status = route->redirect.status = 0;
     route->respond_file = (struct conf_file){ .path = "" };
     route->tls = CONF_ROUTE_TERMINATE;
+    route->path = route->path_exact = SLICE("");
+    route->path_regex = CONF_NO_PATTERN;
 }
 
 /* ---- objects ---- */
@@ -377,6 +379,24 @@ static void settle_answer(struct conf_section *s)
         route->redirect.status = 0;
 }
 
+/* Nor does another kind of path from there stand beside its own. */
+static void settle_paths(struct conf_section *s)
+{
+    struct conf_route *r = s->target;
+    const uint64_t prefix = conf_bit(CONF_KIND_route, offsetof(struct conf_route, path));
+    const uint64_t exact = conf_bit(CONF_KIND_route, offsetof(struct conf_route, path_exact));
+    const uint64_t regex = conf_bit(CONF_KIND_route, offsetof(struct conf_route, path_regex));
+
+    if (!(s->set & (prefix | exact | regex)))
+        return;
+    if (!(s->set & prefix))
+        r->path = SLICE("");
+    if (!(s->set & exact))
+        r->path_exact = SLICE("");
+    if (!(s->set & regex))
+        r->path_regex = CONF_NO_PATTERN;
+}
+
 static void check_required(struct conf_builder *b, struct conf_section *s)
 {
     for (size_t i = 0; i < conf_nsettings; i++) {
@@ -403,8 +423,10 @@ static void build_objects(struct conf_builder *b)
         memcpy(s->target, b->defaults[s->kind], conf_kinds[s->kind].size);
         set_identity(s);
         build_section(b, s, &first);
-        if (s->kind == CONF_KIND_route)
+        if (s->kind == CONF_KIND_route) {
             settle_answer(s);
+            settle_paths(s);
+        }
         check_required(b, s);
     }
 }

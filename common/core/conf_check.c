@@ -11,7 +11,8 @@ struct checker {
     size_t nhttp;             /* http listeners */
     struct arena arena;       /* keys of the maps below */
     struct smap binds;        /* address -> struct conf_bind */
-    struct smap claims;       /* listener, host and path -> struct conf_route */
+    struct smap claims;       /* listener, host, method and the rest -> struct conf_route */
+    struct strbuf match;      /* the rest, of the route in hand: conf_match_key */
     struct smap hosts;        /* TLS listener and host -> the first struct conf_route of it */
     bool *is_routed;          /* by listener: some route belongs to it */
     const struct conf_route **ends; /* by listener: a route that ends TLS there */
@@ -105,25 +106,34 @@ static bool check_one_way(struct checker *k, const struct conf_section *s,
 }
 
 /* Remembers the claim on requests; true when it was free. *before: who had it. */
-static bool claim(struct checker *k, const struct conf_section *s, size_t listener,
-                  const struct conf_host *host, const struct conf_route **before)
+static bool claim_method(struct checker *k, const struct conf_section *s, size_t listener,
+                         struct slice name, struct slice method,
+                         const struct conf_route **before)
 {
-    const struct conf_listener *l = &k->conf->listeners[listener];
-    const struct conf_route *r = s->target, *owner;
-    /* A path of "/" is any, and a session has none. */
-    bool has_path = r->path.n > 1 && conf_route_use(r) == CONF_USE_HTTP;
-    struct slice path = has_path ? r->path : SLICE("");
-    struct slice name = arena_printf(&k->arena, "%s%.*s", host && host->is_wildcard ? "*" : "",
-                                     SLICE_ARG(host ? host->name : SLICE("")));
-    struct slice key = arena_printf(&k->arena, "%zu %.*s %.*s", listener, SLICE_ARG(name),
-                                    SLICE_ARG(path));
+    struct slice key = arena_printf(&k->arena, "%zu %.*s %.*s %s", listener, SLICE_ARG(name),
+                                    SLICE_ARG(method), k->match.s);
+    const struct conf_route *owner = take(&k->claims, key, s->target);
 
-    if (!check_one_way(k, s, l, name))
-        return true;
-    owner = take(&k->claims, key, r);
     if (owner)
         *before = owner;
     return !owner;
+}
+
+static bool claim(struct checker *k, const struct conf_section *s, size_t listener,
+                  const struct conf_host *host, const struct conf_route **before)
+{
+    const struct conf_route *r = s->target;
+    struct slice name = arena_printf(&k->arena, "%s%.*s", host && host->is_wildcard ? "*" : "",
+                                     SLICE_ARG(host ? host->name : SLICE("")));
+    bool has_some = false;
+
+    if (!check_one_way(k, s, &k->conf->listeners[listener], name))
+        return true;
+    if (r->method.n == 0)
+        return claim_method(k, s, listener, name, SLICE(""), before);
+    for (size_t i = 0; i < r->method.n; i++)
+        has_some |= claim_method(k, s, listener, name, r->method.v[i], before);
+    return has_some;
 }
 
 /* Does the route get anything of this listener that no route before it takes? */
@@ -159,11 +169,19 @@ bool conf_route_belongs(const struct conf_route *route, const struct conf_listen
     return route->listener.n == 0 && conf_route_takes_unnamed(route, listener);
 }
 
+/* What the route has in common with another of the same claims. */
+static const char *what_is_claimed(const struct conf_route *r)
+{
+    if (conf_route_use(r) != CONF_USE_HTTP)
+        return "listener and host";
+    return r->method.n + r->header.n + r->query.n + r->cookie.n > 0
+               ? "listener, host, path and conditions" : "listener, host and path";
+}
+
 static void claim_all(struct checker *k, const struct conf_section *s)
 {
     const struct conf_route *r = s->target, *before = NULL;
-    const char *what = conf_route_use(r) == CONF_USE_HTTP ? "listener, host and path"
-                                                          : "listener and host";
+    const char *what = what_is_claimed(r);
     bool has_some = false, has_listener = r->listener.n > 0;
 
     for (size_t i = 0; i < r->listener.n; i++)
@@ -275,10 +293,17 @@ static void check_route(struct checker *k, const struct conf_section *s)
     const struct conf_route *r = s->target;
     size_t ntcp = 0;
 
+    strbuf_clear(&k->match);
+    if (conf_route_use(r) == CONF_USE_HTTP)
+        conf_match_key(r, &k->arena, &k->match); /* a session has no more than its name */
     check_answer(k, s, r);
     conf_check_rewrite(k->b, s);
     conf_check_redirect(k->b, s);
     conf_check_jwt(k->b, s);
+    conf_check_captures(k->b, s);
+    if ((r->path.n > 0) + (r->path_exact.n > 0) + (r->path_regex.re != NULL) > 1)
+        conf_section_error(k->b, s, NULL, "path, path_exact and path_regex exclude each other: "
+                           "at most one can say which paths are taken");
     if (is_set(s, offsetof(struct conf_route, retry_timeout_ms)) && r->retry_timeout_ms > 0 &&
         !(r->retry_on & CONF_FAIL_TIMEOUT))
         conf_section_warning(k->b, s, "retry_timeout", "means nothing, for `retry_on` has no "
@@ -444,6 +469,7 @@ static void checker_init(struct checker *k, struct conf_builder *b)
     arena_init(&k->arena, NULL);
     smap_init(&k->binds, false);
     smap_init(&k->claims, false);
+    strbuf_init(&k->match);
     smap_init(&k->hosts, false);
     k->ends = xcalloc(conf->nlisteners + 1, sizeof *k->ends);
     k->is_routed = xcalloc(conf->nlisteners + 1, sizeof *k->is_routed);
@@ -458,6 +484,7 @@ static void checker_fini(struct checker *k)
     arena_reset(&k->arena);
     smap_fini(&k->binds);
     smap_fini(&k->claims);
+    strbuf_fini(&k->match);
     smap_fini(&k->hosts);
     free((void *)k->ends);
     free(k->is_routed);

@@ -37,7 +37,7 @@ struct conf_type {
     bool is_list;         /* commas and several lines; `parse` adds one item */
     bool takes_empty;     /* an empty value is "none"; every list takes it */
     bool takes_variables; /* else `$$` is made `$`, and `$name` is refused */
-    bool takes_captures;  /* and $0 to $9, for which its parser answers */
+    bool takes_captures;  /* and $0 to $9, for which its parser answers, or conf_check_captures */
     bool is_unprinted;    /* says nothing about what was built */
     /* One value, or one item of a list, never empty. Reports what is wrong. */
     void (*parse)(struct conf_cursor *c, struct slice text, void *field);
@@ -132,8 +132,9 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(ERROR_PAGES) X(FIELD_RULES) X(HOST_HEADER) X(RETRY_ON) X(ROUTE_LOG) X(SERVERS)           \
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
-    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(REWRITE) X(CODINGS) X(MEDIA_TYPES)        \
-    X(TEXT) X(TEXTS) X(FILES)
+    X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(PATH_EXACT) X(PATH_REGEX) X(METHODS)        \
+    X(HEADERS) X(PARAMS) X(REWRITE) X(CODINGS) X(MEDIA_TYPES) X(TEXT) X(TEXTS)          \
+    X(FILES)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -226,6 +227,9 @@ const char *conf_did_you_mean(struct conf_builder *b, struct slice wrong,
 /* An address of the language, of a name the first that was found (len 0: none); false when
  * reported. */
 bool conf_parse_addr(struct conf_cursor *c, struct slice text, struct addr *addr, bool *is_name);
+#define CONF_NO_PATTERN ((struct conf_pattern){ SLICE(""), NULL })
+/* A path of the language, made what requests' paths are compared with; false when reported. */
+bool conf_parse_path(struct conf_cursor *c, struct slice *text);
 /* The section of that kind and name, or NULL, reported. */
 struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kind,
                                        struct slice name);
@@ -280,6 +284,11 @@ void conf_check_redirect(struct conf_builder *b, const struct conf_section *s);
 void conf_check_jwt(struct conf_builder *b, const struct conf_section *s);
 /* allow and deny into route->access. */
 void conf_settle_access(struct conf_builder *b);
+/* The part of conf_check about $0 to $9 in a route's values, of what its path_regex caught. */
+void conf_check_captures(struct conf_builder *b, const struct conf_section *s);
+/* Adds what a route asks of requests beside listener, host and method: the same text for all that
+ * ask the same. */
+void conf_match_key(const struct conf_route *r, struct arena *arena, struct strbuf *key);
 /* Which steps each route has. */
 void conf_settle_steps(struct conf *conf);
 

@@ -335,5 +335,6 @@ static void print_rule(const void *field, size_t i, struct strbuf *out)
 }
 
 COUNT_OF(FIELD_RULES)
-LIST_TYPE(FIELD_RULES, .name = "list of rules", .takes_variables = true, .parse = parse_rule,
-          .next_item = next_rule, .count = count_FIELD_RULES, .print = print_rule);
+LIST_TYPE(FIELD_RULES, .name = "list of rules", .takes_variables = true,
+          .takes_captures = true, .parse = parse_rule, .next_item = next_rule,
+          .count = count_FIELD_RULES, .print = print_rule);

@@ -79,7 +79,8 @@ static void print_redirect(const void *field, size_t i, struct strbuf *out)
 }
 
 TYPE(REDIRECT, .name = "status and URL, or https", .takes_empty = true, .takes_variables = true,
-     .parse = parse_redirect, .count = count_redirect, .print = print_redirect);
+     .takes_captures = true, .parse = parse_redirect, .count = count_redirect,
+     .print = print_redirect);
 
 void conf_check_redirect(struct conf_builder *b, const struct conf_section *s)
 {

@@ -92,7 +92,7 @@ static void print_host_header(const void *field, size_t i, struct strbuf *out)
 }
 
 TYPE(HOST_HEADER, .name = "preserve, server or a host", .takes_variables = true,
-     .parse = parse_host_header, .print = print_host_header);
+     .takes_captures = true, .parse = parse_host_header, .print = print_host_header);
 
 unsigned conf_cut_status(struct slice *text)
 {
@@ -144,4 +144,5 @@ static void print_respond(const void *field, size_t i, struct strbuf *out)
 }
 
 TYPE(RESPOND, .name = "status and text", .takes_empty = true, .takes_variables = true,
-     .parse = parse_respond, .count = count_respond, .print = print_respond);
+     .takes_captures = true, .parse = parse_respond, .count = count_respond,
+     .print = print_respond);

@@ -286,25 +286,30 @@ static bool normalise_path(struct conf_cursor *c, struct slice *text)
     return true;
 }
 
+bool conf_parse_path(struct conf_cursor *c, struct slice *text)
+{
+    if (*text->p != '/') {
+        conf_value_error(c, "'%.*s' does not begin with '/'", SLICE_ARG(*text));
+        return false;
+    }
+    for (size_t i = 0; i < text->n; i++) {
+        if (!is_path_char((unsigned char)text->p[i])) {
+            conf_value_error(c, "'%.*s': a path holds no '%c'", SLICE_ARG(*text), text->p[i]);
+            return false;
+        }
+    }
+    return normalise_path(c, text);
+}
+
 static void parse_path(struct conf_cursor *c, struct slice text, void *field)
 {
     struct slice *out = field;
 
-    if (*text.p != '/') {
-        conf_value_error(c, "'%.*s' does not begin with '/'", SLICE_ARG(text));
-        return;
-    }
-    for (size_t i = 0; i < text.n; i++) {
-        if (!is_path_char((unsigned char)text.p[i])) {
-            conf_value_error(c, "'%.*s': a path holds no '%c'", SLICE_ARG(text), text.p[i]);
-            return;
-        }
-    }
     if (slice_ends(text, SLICE("/*"))) {
         conf_value_error(c, "'%.*s': leave the '*' out, a path is a prefix", SLICE_ARG(text));
         return;
     }
-    if (!normalise_path(c, &text))
+    if (!conf_parse_path(c, &text))
         return;
     while (text.n > 1 && text.p[text.n - 1] == '/')
         text.n--;

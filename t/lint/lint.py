@@ -26,6 +26,7 @@ LAYERS = {
     "common/net": ["common/base", "common/core"],
     "common/tls": ["common/base", "common/core"],
     "common/jwt": ["common/base", "common/core"],
+    "common/route": ["common/base", "common/core"],
     "worker/io": ["common"],
     "worker/up": ["worker/io", "common"],
     "worker/http": ["worker/io", "common"],

@@ -241,7 +241,6 @@ START_TEST(test_not_supported_yet)
     bad(&x, "route", "access_log = /var/log/r.log", "a log file of the route's own is not "
                                                     "supported yet");
     bad(&x, "route", "access_log = stdout", "'stdout' is not supported yet");
-    bad(&x, "route", "path_regex = ^/x", "not supported yet");
     bad(&x, "listener", "http2_cleartext = on", "not supported yet");
     bad(&x, "listener", "default_backend = a 95, b 5", "'a 95, b 5': one backend stands "
                                                        "here, without a weight");

@@ -1,8 +1,8 @@
 /* Which route takes a request: hosts, prefixes, listeners, file order. */
 #include "t/unit/unit.h"
-#include "worker/proxy/route.h"
+#include "common/route/route.h"
 
-#define ROUTES_MAX 6000
+#define ROUTES_MAX 20000
 
 static struct {
     struct conf conf;
@@ -37,15 +37,36 @@ static void begin(void)
     w.listeners[1].index = 1;
 }
 
+static void ignore(struct route_trace *trace, const struct route_seen *seen)
+{
+    (void)trace;
+    (void)seen;
+}
+
 /* Index of the route, or -1. */
 static int find(const char *host, const char *path)
 {
+    struct route_request q = {
+        .host = slice_str(host), .path = slice_str(path), .method = SLICE("GET"),
+    };
     const struct conf_route *r;
 
     if (!w.router)
         w.router = router_new(&w.conf, &w.listeners[0]);
-    r = router_find(w.router, slice_str(host), slice_str(path));
+    r = router_find(w.router, &q, NULL);
     return r ? (int)r->index : -1;
+}
+
+/* How often a lookup of it hashes, or looks at a route. */
+static size_t looks(const char *host, const char *path)
+{
+    struct route_trace trace = { .saw = ignore };
+    struct route_request q = {
+        .host = slice_str(host), .path = slice_str(path), .method = SLICE("GET"),
+    };
+
+    ck_assert_ptr_nonnull(router_find(w.router, &q, &trace));
+    return trace.looks;
 }
 
 static void end(void)
@@ -166,7 +187,47 @@ START_TEST(thousands_of_hosts_and_paths)
 }
 END_TEST
 
+/* So many routes with a host of their own, and as many with a path of their own. */
+static void begin_many(int n)
+{
+    static char names[ROUTES_MAX][32];
+
+    begin();
+    for (int i = 0; i < n; i++) {
+        snprintf(names[i], sizeof names[i], "%sh%d.example", i % 3 ? "" : "*.", i);
+        route(names[i], "");
+    }
+    for (int i = n; i < 2 * n; i++) {
+        snprintf(names[i], sizeof names[i], "/a/p%d", i - n);
+        route(NULL, names[i]);
+    }
+}
+
+/* What is counted does not grow with what there is. */
+START_TEST(ten_thousand_hosts_and_paths_cost_what_ten_do)
+{
+    static const char *const asked[][2] = {
+        { "h1.example", "/a/p3/x/y" }, { "w.h0.example", "/" }, { "a.b.c.h9.example", "/a/b" },
+        { "none", "/a/p0" }, { "none", "/a/p9/x" }, { "", "/a/p5" },
+    };
+    size_t few[sizeof asked / sizeof *asked];
+
+    begin_many(10);
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        ck_assert_int_ge(find(asked[i][0], asked[i][1]), 0);
+        few[i] = looks(asked[i][0], asked[i][1]);
+    }
+    end();
+    begin_many(10000);
+    ck_assert_int_eq(find("none", "/a/p9999/x"), 19999);
+    ck_assert_int_eq(find("h9998.example", "/"), 9998);
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        ck_assert_uint_eq(looks(asked[i][0], asked[i][1]), few[i]);
+    end();
+}
+END_TEST
+
 UNIT_MAIN("route", host_is_exact_then_wildcard_then_any, prefixes_are_whole_segments,
           a_host_without_that_path_falls_back, the_first_of_equals_wins,
           routes_of_other_listeners_do_not_count, a_tcp_listener_has_its_one_route,
-          thousands_of_hosts_and_paths)
+          thousands_of_hosts_and_paths, ten_thousand_hosts_and_paths_cost_what_ten_do)

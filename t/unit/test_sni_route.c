@@ -1,7 +1,7 @@
 /* Which route takes a TLS connection: names, wildcards, listeners, passthrough beside the rest. */
 #include <stdio.h>
 #include "t/unit/unit.h"
-#include "worker/proxy/route.h"
+#include "common/route/route.h"
 #include "worker/proxy/sni_route.h"
 
 #define ROUTES_MAX 6000
@@ -158,13 +158,14 @@ END_TEST
 /* What is not decrypted has no path to be routed by. */
 START_TEST(requests_are_not_routed_by_them)
 {
+    const struct route_request q = { .host = SLICE("pass.example"), .path = SLICE("/") };
     struct router *r;
 
     begin();
     route("pass.example", CONF_ROUTE_PASSTHROUGH);
     route(NULL, CONF_ROUTE_TERMINATE);
     r = router_new(&w.conf, &w.listeners[0]);
-    ck_assert_ptr_eq(router_find(r, SLICE("pass.example"), SLICE("/")), &w.routes[1]);
+    ck_assert_ptr_eq(router_find(r, &q, NULL), &w.routes[1]);
     router_free(&r);
 }
 END_TEST

@@ -53,6 +53,7 @@ struct exchange {
     struct forwarded forwarded;
     struct slice raw_path;          /* the path as it came, where it was not normal; else p NULL */
     struct slice new_path;          /* what the server gets instead of the path; p NULL: the path */
+    const struct regex_captures *captures; /* of the route's path_regex; NULL: it has none */
     struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
     const struct fields *trailers;  /* of the request, once it is done */
     const char *backend_name;       /* NULL: it was for none */

@@ -38,6 +38,7 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .connect_us = x->connect_us,
         .retries = exchange_retries(x),
         .end = x->end,
+        .captures = x->captures,
     };
 }
 

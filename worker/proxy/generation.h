@@ -5,8 +5,8 @@
 
 #include "common/core/conf.h"
 #include "common/core/stats.h"
+#include "common/route/route.h"
 #include "worker/io/tls.h"
-#include "worker/proxy/route.h"
 #include "worker/proxy/sni_route.h"
 #include "worker/up/backend.h"
 

@@ -2,11 +2,11 @@
  * decide. Called by the codecs through stream_ops; never touches the wire. */
 #include <assert.h>
 #include <stdlib.h>
-#include "common/base/path.h"
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/attempt.h"
 #include "worker/proxy/body.h"
 #include "worker/proxy/encode.h"
+#include "worker/proxy/route.h"
 #include "worker/proxy/steps.h"
 #include "worker/proxy/target.h"
 
@@ -198,77 +198,7 @@ static void spool_begin(struct exchange *x)
     down->ops->grant(down, STREAM_CREDIT);
 }
 
-/* ---- routing ---- */
-
-/* Puts the path into its normal form: what routes match, logs show and servers get. *path: it,
- * without the query. Not END_OK: it is to be refused. */
-static enum end_reason settle_path(struct exchange *x, struct slice *path)
-{
-    struct head *h = &x->stream.request;
-    struct slice raw = h->path;
-    enum path_verdict verdict;
-    size_t end, n;
-    char *text;
-
-    *path = raw;
-    if (path_scan(raw, &path->n) || *raw.p != '/')
-        return END_OK;
-    end = path->n;
-    text = arena_alloc(&x->stream.arena, raw.n);
-    if (!text)
-        return END_EXHAUSTED;
-    verdict = path_normalise(*path, text, &n);
-    if (verdict != PATH_GOOD) {
-        x->detail = path_verdict_text(verdict);
-        stat_inc(&x->listener->stats->bad_requests);
-        return END_BAD_REQUEST;
-    }
-    memcpy(text + n, raw.p + end, raw.n - end);
-    x->raw_path = raw;
-    h->path = slice_of(text, n + raw.n - end);
-    *path = slice_of(text, n);
-    return END_OK;
-}
-
-/* For what default_backend takes: the defaults of [route]. */
-static bool route_request(struct exchange *x, struct slice path)
-{
-    const struct conf_listener *l = x->listener->conf;
-    const struct head *h = &x->stream.request;
-
-    x->route = router_find(x->generation->routers[l->index], authority_host(h->authority), path);
-    if (x->route) {
-        x->route_stats = x->generation->routes[x->route->index];
-        stat_inc(&x->route_stats->active);
-        x->backend = x->route->backend;
-        return true;
-    }
-    x->route = &x->generation->conf->route_defaults;
-    x->backend = l->default_backend;
-    return x->backend != NULL;
-}
-
-/* RFC 9110 15.5.20: a name for which TLS is passed through is not served here, though the client
- * has a connection whose certificate it may take for that name's too. */
-static bool is_misdirected(const struct exchange *x, const struct head *h)
-{
-    return x->tls &&
-           sni_router_is_passthrough(x->generation->sni_routers[x->listener->conf->index],
-                                     authority_host(h->authority));
-}
-
-/* END_OK, or why there is none. */
-static enum end_reason find_route(struct exchange *x, const struct head *h)
-{
-    struct slice path;
-    enum end_reason why = settle_path(x, &path);
-
-    if (why != END_OK)
-        return why;
-    if (is_misdirected(x, h))
-        return END_MISDIRECTED;
-    return route_request(x, path) ? END_OK : END_NO_ROUTE;
-}
+/* ---- the head ---- */
 
 /* RFC 9110 7.6.2. true: it was for us. */
 static bool is_last_hop(struct head *h, struct arena *arena)
@@ -321,7 +251,7 @@ static void on_request_head(struct exchange *x, struct head *h)
     }
     x->is_request_done = h->body == BODY_NONE ||
                          (h->body == BODY_LENGTH && h->content_length == 0);
-    why = find_route(x, h);
+    why = exchange_route(x);
     exchange_record(x);
     if (why != END_OK)
         exchange_fail(x, why);

@@ -1,156 +1,113 @@
-/* Router: host -> path prefix -> route, all by hashing. Called by the proxy for each request. */
+/* Routes of requests. */
 #include "worker/proxy/route.h"
 
-#include <stdlib.h>
-#include "common/base/hash.h"
-#include "common/base/mem.h"
+#include "common/base/path.h"
 
-/* The routes of one host, one wildcard, or any host. */
-struct host_node {
-    struct slice name;
-    struct smap paths;      /* prefix without trailing slash -> conf_route; "" is every path */
-    unsigned max_segments;  /* of the prefixes */
-};
-
-struct router {
-    struct smap exact, wildcard; /* name -> host_node; a wildcard's name begins with its dot */
-    struct host_node any;
-    const struct conf_route *tcp;
-    VEC(struct host_node *) nodes;
-};
-
-static unsigned segments(struct slice path)
+/* Puts the path into its normal form: what routes match, logs show and servers get. *path: it,
+ * without the query. Not END_OK: it is to be refused. */
+static enum end_reason settle_path(struct exchange *x, struct slice *path)
 {
-    unsigned n = 0;
+    struct head *h = &x->stream.request;
+    struct slice raw = h->path;
+    enum path_verdict verdict;
+    size_t end, n;
+    char *text;
 
-    for (size_t i = 0; i < path.n; i++)
-        n += path.p[i] == '/';
-    return n;
+    *path = raw;
+    if (path_scan(raw, &path->n) || *raw.p != '/')
+        return END_OK;
+    end = path->n;
+    text = arena_alloc(&x->stream.arena, raw.n);
+    if (!text)
+        return END_EXHAUSTED;
+    verdict = path_normalise(*path, text, &n);
+    if (verdict != PATH_GOOD) {
+        x->detail = path_verdict_text(verdict);
+        stat_inc(&x->listener->stats->bad_requests);
+        return END_BAD_REQUEST;
+    }
+    memcpy(text + n, raw.p + end, raw.n - end);
+    x->raw_path = raw;
+    h->path = slice_of(text, n + raw.n - end);
+    *path = slice_of(text, n);
+    return END_OK;
 }
 
-static void node_init(struct host_node *node, struct slice name)
+/* Of route_request. Upgrade is no field of a head, and yet a field of the request. */
+static bool next_field(const void *from, struct slice name, size_t *at, struct slice *value)
 {
-    node->name = name;
-    node->max_segments = 0;
-    smap_init(&node->paths, false);
-}
+    const struct head *h = from;
 
-static struct host_node *node_of(struct router *r, const struct conf_host *host)
-{
-    struct smap *map = host->is_wildcard ? &r->wildcard : &r->exact;
-    struct host_node *node = smap_get(map, host->name);
-
-    if (node)
-        return node;
-    node = xmalloc(sizeof *node);
-    node_init(node, host->name);
-    smap_put(map, host->name, node);
-    *VEC_PUSH(&r->nodes) = node;
-    return node;
-}
-
-static void node_add(struct host_node *node, const struct conf_route *route)
-{
-    struct slice path = route->path;
-    unsigned n;
-
-    if (slice_eq(path, SLICE("/")))
-        path = SLICE("");
-    n = segments(path);
-    if (smap_get(&node->paths, path))
-        return; /* the first in file order stays */
-    smap_put(&node->paths, path, (void *)(uintptr_t)route);
-    if (n > node->max_segments)
-        node->max_segments = n;
-}
-
-struct router *router_new(const struct conf *conf, const struct conf_listener *listener)
-{
-    struct router *r = xcalloc(1, sizeof *r);
-
-    smap_init(&r->exact, true);
-    smap_init(&r->wildcard, true);
-    node_init(&r->any, SLICE(""));
-    for (size_t i = 0; i < conf->nroutes; i++) {
-        const struct conf_route *route = &conf->routes[i];
-
-        if (!conf_route_belongs(route, listener) || route->tls == CONF_ROUTE_PASSTHROUGH)
+    for (; *at < h->fields.n; ++*at) {
+        if (!slice_ieq(h->fields.v[*at].name, name))
             continue;
-        if (!r->tcp && listener->mode == CONF_MODE_TCP)
-            r->tcp = route;
-        if (route->host.n == 0)
-            node_add(&r->any, route);
-        for (size_t h = 0; h < route->host.n; h++)
-            node_add(node_of(r, &route->host.v[h]), route);
+        *value = h->fields.v[(*at)++].value;
+        return true;
     }
-    return r;
+    if (*at > h->fields.n || h->upgrade.n == 0 || !slice_ieq(name, SLICE("Upgrade")))
+        return false;
+    *at = (size_t)h->fields.n + 1;
+    *value = h->upgrade;
+    return true;
 }
 
-void router_free(struct router **rp)
+static bool keep_captures(struct exchange *x, const struct regex_captures *captures)
 {
-    struct router *r = *rp;
+    struct regex_captures *kept = arena_alloc(&x->stream.arena, sizeof *kept);
 
-    *rp = NULL;
-    if (!r)
-        return;
-    for (size_t i = 0; i < r->nodes.n; i++) {
-        smap_fini(&r->nodes.v[i]->paths);
-        free(r->nodes.v[i]);
-    }
-    VEC_FREE(&r->nodes);
-    smap_fini(&r->any.paths);
-    smap_fini(&r->exact);
-    smap_fini(&r->wildcard);
-    free(r);
+    if (kept)
+        *kept = *captures;
+    x->captures = kept;
+    return kept != NULL;
 }
 
-/* The longest prefix: the path cut at its slashes, from the deepest that any route has. */
-static const struct conf_route *find_path(const struct host_node *node, struct slice path)
+/* What no route takes is default_backend's, by the defaults of [route]. */
+static enum end_reason find(struct exchange *x, struct slice path)
 {
-    unsigned n = 0;
-    size_t end = 0;
+    const struct conf_listener *l = x->listener->conf;
+    const struct head *h = &x->stream.request;
+    size_t behind = path.n < h->path.n ? path.n + 1 : path.n; /* the question mark */
+    struct regex_captures captures;
+    struct route_request q = {
+        .host = authority_host(h->authority),
+        .path = path,
+        .query = slice_of(h->path.p + behind, h->path.n - behind),
+        .method = h->method_text,
+        .field = next_field,
+        .from = h,
+        .room = x->proxy->regexes,
+        .captures = &captures,
+    };
 
-    if (node->paths.count == 0)
-        return NULL;
-    /* A prefix of k segments ends before slash k+1, or at the path's end. */
-    while (end < path.n && !(path.p[end] == '/' && n++ == node->max_segments))
-        end++;
-    while (end > 0) {
-        const struct conf_route *route = smap_get(&node->paths, slice_of(path.p, end));
-
-        if (route)
-            return route;
-        do
-            end--;
-        while (end > 0 && path.p[end] != '/');
+    x->route = router_find(x->generation->routers[l->index], &q, NULL);
+    if (!x->route) {
+        x->route = &x->generation->conf->route_defaults;
+        x->backend = l->default_backend;
+        return x->backend ? END_OK : END_NO_ROUTE;
     }
-    return smap_get(&node->paths, SLICE(""));
+    x->route_stats = x->generation->routes[x->route->index];
+    stat_inc(&x->route_stats->active);
+    x->backend = x->route->backend;
+    if (x->route->path_regex.re && !keep_captures(x, &captures))
+        return END_EXHAUSTED;
+    return END_OK;
 }
 
-const struct conf_route *router_find(const struct router *r, struct slice host,
-                                     struct slice path)
+/* RFC 9110 15.5.20: a name for which TLS is passed through is not served here, though the client
+ * has a connection whose certificate it may take for that name's too. */
+static bool is_misdirected(const struct exchange *x)
 {
-    const struct conf_route *route;
-    const struct host_node *node;
-
-    if (host.n > 0 && host.n <= HOST_MAX) {
-        if (host.p[host.n - 1] == '.')
-            host.n--; /* the root's dot */
-        node = smap_get(&r->exact, host);
-        if (node && (route = find_path(node, path)) != NULL)
-            return route;
-        for (size_t i = 1; r->wildcard.count > 0 && i < host.n; i++) {
-            if (host.p[i] != '.')
-                continue;
-            node = smap_get(&r->wildcard, slice_of(host.p + i, host.n - i));
-            if (node && (route = find_path(node, path)) != NULL)
-                return route;
-        }
-    }
-    return find_path(&r->any, path);
+    return x->tls &&
+           sni_router_is_passthrough(x->generation->sni_routers[x->listener->conf->index],
+                                     authority_host(x->stream.request.authority));
 }
 
-const struct conf_route *router_tcp(const struct router *r)
+enum end_reason exchange_route(struct exchange *x)
 {
-    return r->tcp;
+    struct slice path;
+    enum end_reason why = settle_path(x, &path);
+
+    if (why != END_OK)
+        return why;
+    return is_misdirected(x) ? END_MISDIRECTED : find(x, path);
 }

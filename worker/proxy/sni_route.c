@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include "common/base/hash.h"
 #include "common/base/mem.h"
-#include "worker/proxy/route.h"
+#include "common/route/route.h"
 
 struct sni_router {
     struct smap exact, wildcard; /* name -> conf_route; a wildcard's name begins with its dot */
