@@ -216,6 +216,22 @@ struct conf_redirect {
                             then 308 for what is neither GET nor HEAD */
 };
 
+/* Whose scripts may read answers (Fetch, 3.2): an origin as browsers write it. */
+struct conf_cors_origin {
+    bool is_any;
+    bool is_wildcard;
+    struct slice text; /* lower case; of a wildcard what stands before the `*` */
+    struct slice tail; /* and what behind it, with its dot */
+};
+struct conf_cors_origins { struct conf_cors_origin *v; size_t n; };
+struct conf_tokens { struct slice *v; size_t n; };
+/* Values of what a route with `cors` adds to its answers. */
+struct conf_cors_texts {
+    struct slice methods, headers, expose; /* lists; may be empty */
+    struct slice max_age;                  /* seconds */
+    bool is_any;                           /* every origin gets the same answer */
+};
+
 /* What the server gets in place of the client's path. */
 struct conf_rewrite {
     enum conf_rewrite_how how;
@@ -310,6 +326,9 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_PARAMS struct conf_conditions
 #define CONF_C_RESPOND struct conf_respond
 #define CONF_C_REDIRECT struct conf_redirect
+#define CONF_C_CORS_ORIGINS struct conf_cors_origins
+#define CONF_C_CORS_METHODS struct conf_tokens
+#define CONF_C_FIELD_NAMES struct conf_tokens
 #define CONF_C_REWRITE struct conf_rewrite
 #define CONF_C_CONTENT_TYPE struct slice /* "": none */
 #define CONF_C_TEXT struct slice /* "": none */
@@ -379,6 +398,7 @@ struct conf_route {
     const struct conf_backend *backend; /* the first that it leads to; NULL: none */
     uint32_t steps; /* CONF_STEP_ bits: what it asks of a request before the answer */
     const struct nets *access; /* allow and deny (nets.h); NULL: there are none */
+    const struct conf_cors_texts *cors_texts; /* NULL: there is no cors */
     struct slice respond_as;   /* Content-Type of `respond` and respond_file */
     struct slice respond_etag; /* of a file that is there; else empty */
 #define CONF_FIELD_listener CONF_SKIP

@@ -304,6 +304,7 @@ static void check_route(struct checker *k, const struct conf_section *s)
     if ((r->path.n > 0) + (r->path_exact.n > 0) + (r->path_regex.re != NULL) > 1)
         conf_section_error(k->b, s, NULL, "path, path_exact and path_regex exclude each other: "
                            "at most one can say which paths are taken");
+    conf_check_cors(k->b, s);
     if (is_set(s, offsetof(struct conf_route, retry_timeout_ms)) && r->retry_timeout_ms > 0 &&
         !(r->retry_on & CONF_FAIL_TIMEOUT))
         conf_section_warning(k->b, s, "retry_timeout", "means nothing, for `retry_on` has no "

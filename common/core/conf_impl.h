@@ -133,8 +133,8 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(BALANCE) X(PROTOCOL) X(SEND_PROXY) X(FILE) X(CERTIFICATE) X(CERTIFICATES) X(ALPNS)       \
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
     X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(PATH_EXACT) X(PATH_REGEX) X(METHODS)        \
-    X(HEADERS) X(PARAMS) X(REWRITE) X(CODINGS) X(MEDIA_TYPES) X(TEXT) X(TEXTS)          \
-    X(FILES)
+    X(HEADERS) X(PARAMS) X(REWRITE) X(CODINGS) X(MEDIA_TYPES) X(TEXT) X(TEXTS) X(FILES)        \
+    X(CORS_ORIGINS) X(CORS_METHODS) X(FIELD_NAMES)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -282,6 +282,9 @@ void conf_settle_splits(struct conf *conf);
 void conf_check_rewrite(struct conf_builder *b, const struct conf_section *s);
 void conf_check_redirect(struct conf_builder *b, const struct conf_section *s);
 void conf_check_jwt(struct conf_builder *b, const struct conf_section *s);
+/* The same about cors and what belongs to it; and the texts of what its answers say. */
+void conf_check_cors(struct conf_builder *b, const struct conf_section *s);
+void conf_settle_cors(struct conf_builder *b);
 /* allow and deny into route->access. */
 void conf_settle_access(struct conf_builder *b);
 /* The part of conf_check about $0 to $9 in a route's values, of what its path_regex caught. */

@@ -8,6 +8,8 @@ static uint32_t steps_of(const struct conf_route *r)
 
     if (r->access)
         steps |= CONF_STEP_ACCESS;
+    if (r->cors_texts)
+        steps |= CONF_STEP_CORS;
     if (r->jwt_key.n > 0)
         steps |= CONF_STEP_JWT;
     if (r->split.n > 1)

@@ -216,6 +216,26 @@ ERRORS = [
     ("allowed and denied",
      "[route b]\npath = /b\nbackend = pool\nallow = 10.0.0.0/8\ndeny = ::1, 10.0.0.0/8\n",
      "deny = ", r"10\.0\.0\.0/8 is denied \(.*\) and allowed \(.*rpd.ini:\d+\)"),
+    # cors
+    *[(f"cors: {text}", f"[route b]\npath = /b\nbackend = pool\n{text}\n",
+       text.splitlines()[-1], says) for text, says in [
+           ("cors = app.test", r"'app.test' has no scheme: did you mean https://app\.test\?"),
+           ("cors = *.app.test", r"has no scheme: did you mean https://\*\.app\.test\?"),
+           ("cors = App.test/x", r"has no scheme: did you mean https://app\.test\?"),
+           ("cors = https://app.test/", r"no slash at its end: did you mean https://app\.test\?"),
+           ("cors = https://a:81/b/c", r"an origin has no path.*did you mean https://a:81\?"),
+           ("cors = null", r"'null' is the origin of any sandboxed page"),
+           ("cors = https://*", r"'https://\*' is no origin: write https://app\.example\.com"),
+           ("cors = https://a.*.test", r"is no origin"), ("cors = https://a:0", r"is no origin"),
+           ("cors = https://u@a", r"is no origin"), ("cors = https://", r"is no origin"),
+           ("cors = https://a, b", r"'b' has no scheme"),
+           ("cors = https://a\ncors_methods = get", r"upper case: did you mean GET\?"),
+           ("cors = https://a\ncors_methods = A B", r"'A B' is no method"),
+           ("cors = https://a\ncors_headers = X-A:", r"'X-A:' is no name of a field"),
+           ("cors = https://a\ncors_max_age = 60", r"'60' has no unit"),
+           ("cors = https://a, *\ncors_credentials = on", r"any site could act as those who"),
+           ("cors = https://a\ncors_credentials = on\ncors_headers = *",
+            r"browsers take `\*` for a name")]],
     # redirect
     *[(f"redirect = {value}", f"[route b]\npath = /b\nredirect = {value}\n", "redirect = ", says)
       for value, says in [

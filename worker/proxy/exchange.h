@@ -54,6 +54,7 @@ struct exchange {
     struct slice raw_path;          /* the path as it came, where it was not normal; else p NULL */
     struct slice new_path;          /* what the server gets instead of the path; p NULL: the path */
     const struct regex_captures *captures; /* of the route's path_regex; NULL: it has none */
+    struct slice cors_origin;       /* who may read the answer, if is_cors_known; p NULL: nobody */
     struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
     const struct fields *trailers;  /* of the request, once it is done */
     const char *backend_name;       /* NULL: it was for none */
@@ -81,6 +82,8 @@ struct exchange {
     uint8_t coding;                 /* enum conf_coding: what the client takes; if is_ruled */
     uint8_t step;                   /* the next in steps.c's table */
     bool is_step_waiting : 1;       /* the one before it */
+    bool is_cors_known : 1;         /* cors.c has looked at the request */
+    bool is_preflight : 1;
     bool is_request_done : 1;
     bool is_body_sent : 1;          /* body bytes went to a server and were not kept */
     bool is_continued : 1;          /* the client was told 100 */

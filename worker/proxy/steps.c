@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include "worker/proxy/access.h"
+#include "worker/proxy/cors.h"
 #include "worker/proxy/jwt.h"
 #include "worker/proxy/split.h"
 
@@ -16,6 +17,7 @@ struct step {
 /* In the order of their bits, which is that of the requests' way. */
 static const struct step steps[] = {
     { CONF_STEP_ACCESS, access_step, NULL },
+    { CONF_STEP_CORS, cors_step, NULL },
     { CONF_STEP_JWT, jwt_step, NULL },
     { CONF_STEP_SPLIT, split_request, NULL },
 };
