@@ -51,7 +51,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer
        $(if $(WERROR),-Werror)
 CPP  = -I. -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CPP) $(CODING_CPP) \
        -DRPD_VERSION='"$(VERSION)"'
-LIBS = $(LLHTTP_LIB) -linih -lpcre2-8
+LIBS = $(LLHTTP_LIB) -linih -lpcre2-8 -lm
 TLS_LIBS = -lssl -lcrypto -lcrypt
 DNS_LIBS = -lcares -lresolv
 

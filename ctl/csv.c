@@ -5,6 +5,7 @@
 #include "ctl/output.h"
 
 #define US_PER_S 1e6
+#define PER_PERCENT 100.0
 
 static const char *const hist_columns[] = { "count", "mean", "p50", "p90", "p99", "p999", "max" };
 
@@ -46,7 +47,7 @@ static void collect(struct columns *c, const struct model *m, const struct kind 
         const struct kind *kind = &m->schema.kinds.v[k];
 
         for (size_t i = 0; kind_is_asked(m, kind, only) && i < kind->fields.n; i++)
-            if (!is_column(c, kind->fields.v[i].name))
+            if (field_is_shown(&kind->fields.v[i]) && !is_column(c, kind->fields.v[i].name))
                 *VEC_PUSH(&c->v) = &kind->fields.v[i];
     }
 }
@@ -92,7 +93,13 @@ static void put_value(struct strbuf *out, const struct model *m, const struct ro
     case FIELD_SECONDS:
     case FIELD_TIME:
     case FIELD_UNTIL:
+    case FIELD_DURATION:
         strbuf_printf(out, "%.6f", (double)row_value(r, f) / US_PER_S);
+        return;
+    case FIELD_PERCENT:
+        strbuf_printf(out, "%.2f", (double)row_value(r, f) / PER_PERCENT);
+        return;
+    case FIELD_KEPT:
         return;
     case FIELD_TEXT:
     case FIELD_ENUM:
@@ -140,7 +147,7 @@ void csv_model(struct strbuf *out, const struct model *m, const struct kind *onl
     if (with_header)
         put_header(out, &c, with_time);
     for (size_t i = 0; i < m->rows.n; i++)
-        if (m->rows.v[i].is_shown)
+        if (m->rows.v[i].is_shown && kind_is_asked(m, m->rows.v[i].kind, only))
             put_row(out, &c, m, &m->rows.v[i], with_time);
     VEC_FREE(&c.v);
 }

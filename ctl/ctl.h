@@ -20,6 +20,7 @@ struct ctl {
     bool is_colour;
 };
 
+#define CTL_CANARY_USAGE "[NAME [status|start|pause|resume|promote|rollback|weight N]]"
 #define CTL_SERVER_USAGE "BACKEND/NAME drain|ready|down|weight N"
 
 /* `rpctl: TEXT` on stderr, control characters made harmless. */
@@ -33,6 +34,7 @@ enum ctl_exit ctl_workers(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_recent(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_postmortem(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_canary(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_server(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_config(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_apply(const struct ctl *ctl, char **args);

@@ -34,6 +34,8 @@ enum style style_of_state(struct slice name)
         { SLICE_INIT("up"), STYLE_GOOD }, { SLICE_INIT("running"), STYLE_GOOD },
         { SLICE_INIT("down"), STYLE_BAD }, { SLICE_INIT("ejected"), STYLE_BAD },
         { SLICE_INIT("gone"), STYLE_BAD }, { SLICE_INIT("drain"), STYLE_WARN },
+        { SLICE_INIT("promoted"), STYLE_GOOD }, { SLICE_INIT("rolled-back"), STYLE_BAD },
+        { SLICE_INIT("paused"), STYLE_WARN }, { SLICE_INIT("waiting"), STYLE_WARN },
         { SLICE_INIT("starting"), STYLE_WARN }, { SLICE_INIT("retiring"), STYLE_WARN },
     };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define US_PER_S 1e6
+#define PER_PERCENT 100.0
 
 static void put_hist(struct json *j, const struct model *m, const struct row *r,
                      const struct field *f)
@@ -39,7 +40,13 @@ void json_row_field(struct json *j, const struct model *m, const struct row *r,
     case FIELD_SECONDS:
     case FIELD_TIME:
     case FIELD_UNTIL:
+    case FIELD_DURATION:
         json_double(j, f->name, (double)row_value(r, f) / US_PER_S);
+        return;
+    case FIELD_PERCENT:
+        json_double(j, f->name, (double)row_value(r, f) / PER_PERCENT);
+        return;
+    case FIELD_KEPT:
         return;
     case FIELD_TEXT:
     case FIELD_ENUM:
@@ -73,7 +80,8 @@ static bool has_shown_child(const struct model *m, const struct row *r)
 static void put_children(struct json *j, const struct model *m, const struct row *r,
                          const struct kind *kind)
 {
-    json_object(j, kind->json);
+    if (!kind->is_member)
+        json_object(j, kind->json);
     for (size_t i = r->child; i != MODEL_NONE; i = m->rows.v[i].next) {
         const struct row *child = &m->rows.v[i];
 
@@ -83,7 +91,8 @@ static void put_children(struct json *j, const struct model *m, const struct row
         put_fields(j, m, child);
         json_object_end(j);
     }
-    json_object_end(j);
+    if (!kind->is_member)
+        json_object_end(j);
 }
 
 /* A row that is not shown itself may hold shown ones. */
@@ -97,7 +106,7 @@ static void put_row(struct json *j, const struct model *m, const struct row *r)
     for (size_t k = 0; k < s->kinds.n; k++) {
         const struct kind *kind = &s->kinds.v[k];
 
-        if (kind->shape != SHAPE_NESTED || &s->kinds.v[kind->parent] != r->kind)
+        if (kind->shape != SHAPE_NESTED || kind->is_log || &s->kinds.v[kind->parent] != r->kind)
             continue;
         if (r->is_shown && strcmp(kind->json, "servers") == 0)
             json_u64(j, "servers_up", model_servers_up(m, r));

@@ -41,7 +41,8 @@ static const struct command commands[] = {
     { "explain", NULL, NULL, NULL },
     { "server", CTL_SERVER_USAGE, "take a server out or in, or weigh it, at once and over reloads",
       ctl_server },
-    { "canary", NULL, NULL, NULL },
+    { "canary", CTL_CANARY_USAGE, "where a canary stands, with the evidence; or another way for it",
+      ctl_canary },
     { "cache", NULL, NULL, NULL },
 };
 

@@ -166,6 +166,8 @@ const char *model_select(struct model *m, const struct kind *kind, char **names)
 
 bool kind_is_asked(const struct model *m, const struct kind *k, const struct kind *only)
 {
+    if (k->is_log)
+        return k == only;
     return !only || k == only
         || (k->shape == SHAPE_NESTED && &m->schema.kinds.v[k->parent] == only);
 }

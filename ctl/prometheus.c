@@ -6,6 +6,7 @@
 #include "ctl/output.h"
 
 #define US_PER_S 1e6
+#define PER_ONE 10000.0 /* hundredths of a percent */
 #define NAME_MAX_ 128
 /* Upper ends of buckets: powers of two from 64 us to 134 s. */
 #define LE_FIRST 6
@@ -34,12 +35,16 @@ static const char *suffix_of(const struct field *f)
     case FIELD_TIME:
     case FIELD_UNTIL:
         return "_timestamp_seconds";
+    case FIELD_PERCENT:
+        return "_ratio";
+    case FIELD_DURATION:
     case FIELD_HISTOGRAM:
         return "_seconds";
     case FIELD_TEXT:
         return "_info";
     case FIELD_GAUGE:
     case FIELD_NUMBER:
+    case FIELD_KEPT:
     case FIELD_ENUM:
         return "";
     }
@@ -158,8 +163,15 @@ static void put_row(struct strbuf *out, const struct family *f, const struct row
     case FIELD_SECONDS:
     case FIELD_TIME:
     case FIELD_UNTIL:
+    case FIELD_DURATION:
         put_series(out, f, r, "", NULL, SLICE_NONE);
         strbuf_printf(out, "%.6f\n", (double)row_value(r, f->field) / US_PER_S);
+        return;
+    case FIELD_PERCENT:
+        put_series(out, f, r, "", NULL, SLICE_NONE);
+        strbuf_printf(out, "%.4f\n", (double)row_value(r, f->field) / PER_ONE);
+        return;
+    case FIELD_KEPT:
         return;
     case FIELD_COUNTER:
     case FIELD_ERRORS:
@@ -204,6 +216,12 @@ static void put_computed(struct strbuf *out, struct family *f)
     }
 }
 
+/* A text with numbers in it would be another series each time. */
+static bool is_series(const struct field *f)
+{
+    return field_is_shown(f) && strcmp(f->name, "verdict") != 0;
+}
+
 static void put_kind(struct strbuf *out, const struct model *m, const struct kind *kind)
 {
     struct family f = { .m = m, .kind = kind };
@@ -211,6 +229,8 @@ static void put_kind(struct strbuf *out, const struct model *m, const struct kin
     put_computed(out, &f);
     for (size_t i = 0; i < kind->fields.n; i++) {
         f.field = &kind->fields.v[i];
+        if (!is_series(f.field))
+            continue;
         name_put(&f, f.field->name, suffix_of(f.field));
         put_head(out, f.name, f.field->help, type_of(f.field));
         for (size_t k = 0; k < m->rows.n; k++)

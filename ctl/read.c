@@ -155,6 +155,9 @@ static void add_field(const struct schema *s, const struct field *f, unsigned ch
         return;
     case FIELD_TIME:
     case FIELD_UNTIL:
+    case FIELD_DURATION:
+    case FIELD_PERCENT:
+    case FIELD_KEPT:
     case FIELD_NUMBER:
     case FIELD_ENUM:
         v = u64_at(one);

@@ -8,6 +8,7 @@
 #include "ctl/human.h"
 
 #define US_PER_S 1e6
+#define PER_PERCENT 100.0
 #define HEADING_MAX 64
 
 enum column_form { COLUMN_VALUE, COLUMN_RATE, COLUMN_QUANTILE };
@@ -131,6 +132,11 @@ static bool is_hidden(const struct table *t, const struct field *f)
         return slice_ends(slice_str(f->name), SLICE("_uid"))
             || slice_ends(slice_str(f->name), SLICE("_since"))
             || (t->kind->shape == SHAPE_NESTED && is_zero_everywhere(t, f));
+    case FIELD_KEPT:
+        return true;
+    case FIELD_DURATION: /* as where nothing was measured yet */
+        return t->kind->shape == SHAPE_NESTED && is_zero_everywhere(t, f);
+    case FIELD_PERCENT:
     case FIELD_GAUGE:
     case FIELD_TEXT:
         break;
@@ -169,12 +175,18 @@ static const char *value_text(const struct table *t, const struct row *r, const 
         return human_left(buf, v / US_PER_S, (double)t->m->read_us / US_PER_S);
     case FIELD_SECONDS:
         return v < US_PER_S ? human_latency(buf, v / US_PER_S) : human_span(buf, v / US_PER_S);
+    case FIELD_DURATION:
+        return human_latency(buf, v / US_PER_S);
+    case FIELD_PERCENT:
+        snprintf(buf, HUMAN_MAX, "%g%%", v / PER_PERCENT);
+        return buf;
     case FIELD_NUMBER:
         snprintf(buf, HUMAN_MAX, "%.0f", v);
         return buf;
     case FIELD_COUNTER:
     case FIELD_ERRORS:
     case FIELD_GAUGE:
+    case FIELD_KEPT:
     case FIELD_TEXT:
     case FIELD_HISTOGRAM:
     case FIELD_ENUM:

@@ -69,6 +69,7 @@ static void on_generation(struct helper *h, struct ipc_msg *msg)
     if (is_taken) {
         open_log(h, &conf->global, msg);
         helper_names_follow(h, conf);
+        canaries_follow(&h->canaries, conf);
         conf_free(&h->conf);
         h->conf = conf;
     } else
@@ -83,11 +84,12 @@ static void on_generation(struct helper *h, struct ipc_msg *msg)
 
 /* ---- the master ---- */
 
-void helper_tell(struct helper *h, enum ipc_type type, uint64_t number, struct slice text)
+static void tell(struct helper *h, enum ipc_type type, uint64_t number, uint32_t count,
+                 struct slice text)
 {
     struct ipc_msg *m = &h->msg;
 
-    *m = (struct ipc_msg){ .type = type, .number = number };
+    *m = (struct ipc_msg){ .type = type, .number = number, .count = count };
     if (text.n > IPC_DATA_MAX)
         text.n = IPC_DATA_MAX;
     m->size = (uint32_t)text.n;
@@ -95,6 +97,19 @@ void helper_tell(struct helper *h, enum ipc_type type, uint64_t number, struct s
         memcpy(m->data, text.p, text.n);
     if (ipc_send(h->channel_fd, m) < 0)
         log_warn("telling the master");
+}
+
+void helper_tell(struct helper *h, enum ipc_type type, uint64_t number, struct slice text)
+{
+    tell(h, type, number, 0, text);
+}
+
+static void tell_canary(struct canaries *all, enum canary_event event, uint64_t changes,
+                        struct slice text)
+{
+    struct helper *h = CONTAINER(all, struct helper, canaries);
+
+    tell(h, IPC_CANARY, changes, event, text);
 }
 
 static void on_keys(struct helper *h, struct ipc_msg *msg)
@@ -134,6 +149,7 @@ static void on_message(struct helper *h, struct ipc_msg *msg)
     case IPC_ORPHAN:
     case IPC_KEYS_ALLOW:
     case IPC_TICKETS:
+    case IPC_CANARY:
         break;
     }
     ipc_close_fds(msg);
@@ -179,6 +195,8 @@ static int helper_init(struct helper *h, const struct helper_args *args)
     h->tls = tls_process_new(&h->conns, &h->keys);
     servers_init(&h->servers, h->segment, &h->conns, h->tls, &h->names);
     ejections_init(&h->ejections, &h->servers, &h->loop);
+    canaries_init(&h->canaries, h->segment, &h->loop);
+    h->canaries.tell = tell_canary;
     timer_init(&h->tick, on_tick);
     timer_set(&h->loop.timers, &h->tick, h->loop.now_us, TICK_US);
     helper_names_init(h);
@@ -190,6 +208,7 @@ static void helper_fini(struct helper *h)
     helper_names_fini(h);
     servers_fini(&h->servers);
     ejections_fini(&h->ejections);
+    canaries_fini(&h->canaries);
     timer_clear(&h->loop.timers, &h->tick);
     conn_pool_fini(&h->conns);
     tls_process_free(&h->tls);

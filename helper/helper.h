@@ -7,6 +7,7 @@
 #include "common/core/ipc.h"
 #include "common/core/names.h"
 #include "common/core/stats.h"
+#include "helper/canaries.h"
 #include "helper/ejections.h"
 #include "helper/resolver.h"
 #include "helper/servers.h"
@@ -25,6 +26,7 @@ struct helper {
     struct tls_process *tls;
     struct servers servers;
     struct ejections ejections;
+    struct canaries canaries;
     struct timer tick;
     struct segment *segment;
     struct conf *conf; /* of the generation in force; NULL: none yet */

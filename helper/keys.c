@@ -123,6 +123,7 @@ static void on_message(struct keys_process *p, struct ipc_msg *msg)
     case IPC_GENERATION:
     case IPC_HEIR:
     case IPC_TICKETS:
+    case IPC_CANARY:
     case IPC_NAMES:
     case IPC_READY:
     case IPC_FAILED:

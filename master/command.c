@@ -5,6 +5,7 @@
 #include "common/core/conf.h"
 #include "master/admin.h"
 #include "master/apply.h"
+#include "master/canary.h"
 #include "master/logs.h"
 #include "master/master.h"
 #include "master/reload.h"
@@ -102,6 +103,7 @@ static const struct {
     void (*fn)(struct client *c, struct slice args);
 } commands[] = {
     { "apply", true, on_apply },
+    { "canary", true, canary_command },
     { "config", true, on_config },
     { "confirm", false, on_confirm },
     { "quit", false, on_quit },

@@ -228,6 +228,8 @@ static void on_message(struct helper_process *h, const struct ipc_msg *msg)
                    (int)msg->size, msg->data);
     else if (msg->type == IPC_NAMES)
         naming_take(master_of(h), msg);
+    else if (msg->type == IPC_CANARY)
+        canary_judged(master_of(h), msg);
     else
         log_errorx(NAME " said something unknown: %u", msg->type);
 }

@@ -132,6 +132,7 @@ bool install(struct master *m, struct generation *next, unsigned wait_ms, struct
         return false;
     }
     take_over(m, next, &logs);
+    canary_programs_run(m);
     supervise_settle(m);
     return true;
 }

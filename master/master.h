@@ -7,6 +7,8 @@
 #include <sys/types.h>
 #include "common/core/stats.h"
 #include "master/apply.h"
+#include "master/canary.h"
+#include "master/canary_program.h"
 #include "master/config.h"
 #include "master/control.h"
 #include "master/daemon.h"
@@ -67,6 +69,7 @@ struct master {
     struct worker workers[STATS_WORKERS_MAX];
     struct keys_process keys;
     struct helper_process helper;
+    struct canary_programs canary_programs;
     struct reader reader;
     struct reload reload;
     struct apply apply;

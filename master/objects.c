@@ -1,6 +1,6 @@
 /* Objects in the segment. Owns nothing. Called by install.c before a generation is handed to
  * workers; writes a server's address, with admin.c its weight and admin state, and all that is
- * known of a certificate. */
+ * known of a certificate; canaries' parts are canary.c's. */
 #include "master/objects.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include "common/base/mem.h"
 #include "common/base/strbuf.h"
 #include "common/tls/chain.h"
+#include "master/canary.h"
 
 /* "backend/server" */
 static void server_name(struct strbuf *out, const struct conf_backend *b,
@@ -179,6 +180,29 @@ static void add_certificates(struct segment *seg, const struct conf *conf, const
     smap_fini(&olds);
 }
 
+/* ---- canaries ---- */
+
+static bool has_canary(const struct conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->ncanaries; i++)
+        if (strcmp(conf->canaries[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Where nothing is known of before, it goes by what stands in the segment. */
+static void add_canaries(struct segment *seg, const struct conf *conf, const struct conf *old,
+                         bool is_kept, struct report *report)
+{
+    for (size_t i = 0; i < conf->ncanaries; i++) {
+        const struct conf_canary *c = &conf->canaries[i];
+        bool was_there = !old || has_canary(old, c->name);
+
+        if (canary_add(seg, c, report) && !(is_kept && was_there && old))
+            canary_configure(seg, c, was_there);
+    }
+}
+
 /* ---- the whole ---- */
 
 static void backends_by_name(const struct conf *conf, struct smap *map)
@@ -223,6 +247,7 @@ static void add_all(struct segment *seg, const struct names *names, const struct
         apply_servers(seg, names, b, was, is_kept, report);
     }
     add_certificates(seg, conf, old, is_kept, report);
+    add_canaries(seg, conf, old, is_kept, report);
     smap_fini(&olds);
 }
 

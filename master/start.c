@@ -218,6 +218,7 @@ static void init(struct master *m, const char *file, bool is_background)
     listen_init(&m->listen);
     keys_init(m);
     helper_init(m);
+    canary_programs_init(&m->canary_programs);
     reader_init(m);
     reload_init(m);
     control_init(&m->control);
@@ -440,6 +441,7 @@ static void finish(struct master *m)
     leave_segment(m);
     generation_fini(&m->generation);
     names_fini(&m->names);
+    canary_programs_fini(m);
     logs_fini(&m->logs);
     kept_fini(&m->kept);
     upgrade_fini(m);

@@ -250,7 +250,7 @@ void supervise_reap(struct master *m)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (reader_exited(m, pid, status) || upgrade_exited(m, pid, status)
             || retiree_exited(m, pid, status) || keys_exited(m, pid, status)
-            || helper_exited(m, pid, status))
+            || helper_exited(m, pid, status) || canary_program_exited(m, pid, status))
             continue;
         for (unsigned i = 0; i < STATS_WORKERS_MAX; i++)
             if (m->workers[i].pid == pid) {

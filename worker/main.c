@@ -429,6 +429,7 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
         on_keys(w, msg);
         break;
     case IPC_TICKETS:
+    case IPC_CANARY:
         on_tickets(w, msg);
         break;
     case IPC_NAMES:

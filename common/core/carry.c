@@ -279,6 +279,9 @@ static void carry_value(const struct carry *c, const struct pair *p, const unsig
     case FIELD_GAUGE:
     case FIELD_TIME:
     case FIELD_UNTIL:
+    case FIELD_DURATION:
+    case FIELD_PERCENT:
+    case FIELD_KEPT:
     case FIELD_NUMBER:
     case FIELD_ENUM:
         if (how != CARRY_ADD)
@@ -369,6 +372,7 @@ static const struct wish {
     const char *field;
 } wishes[] = {
     { STATS_server, "admin" }, { STATS_server, "weight" }, { STATS_server, "state" },
+    { STATS_canary, "weight" },
     { STATS_backend, "changes" }, /* last: by it they see that the others are to be read */
 };
 

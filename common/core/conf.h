@@ -113,6 +113,7 @@ enum conf_route_tls { CONF_ROUTE_TERMINATE, CONF_ROUTE_PASSTHROUGH };
 enum conf_rewrite_how { CONF_REWRITE_OFF, CONF_REWRITE_PREFIX, CONF_REWRITE_REGEX };
 enum conf_coding { CONF_CODING_NONE, CONF_CODING_GZIP, CONF_CODING_ZSTD, CONF_CODING_BR,
                    CONF_CODINGS };
+enum conf_canary_start { CONF_CANARY_AUTO, CONF_CANARY_MANUAL };
 enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
 /* What a route asks of a request before it is answered or sent on, in this order. */
 #define CONF_STEP_ACCESS 1u       /* allow, deny */
@@ -124,6 +125,7 @@ enum conf_rule_op { CONF_RULE_SET, CONF_RULE_ADD, CONF_RULE_REMOVE };
 #define CONF_STEP_LIMIT_AFTER 64u /* limits whose key is who was let in */
 #define CONF_STEP_FAULT 128u
 #define CONF_STEP_SPLIT 256u     /* which of several backends */
+#define CONF_STEP_CANARY 512u    /* which of two */
 /* How a try can fail: bits of retry_on and eject_on. */
 #define CONF_FAIL_CONNECT 1u /* no connection, or no TLS on it */
 #define CONF_FAIL_RESET 2u   /* it broke, or ended too early, or what came was no HTTP */
@@ -160,6 +162,7 @@ struct conf_access_list { struct conf_access *v; size_t n; };
 struct conf_listener;
 struct conf_backend;
 struct conf_certificate;
+struct conf_canary;
 struct conf_certificates { const struct conf_certificate **v; size_t n; };
 /* Names of protocols (RFC 7301), without the length byte of the wire. Of a listener: exactly what
  * is offered, best first. */
@@ -192,6 +195,18 @@ struct conf_condition {
 struct conf_conditions { struct conf_condition *v; size_t n; };
 struct conf_pattern { struct slice text; const struct regex *re; }; /* "", NULL: none */
 struct conf_methods { struct slice *v; size_t n; };
+/* Shares in hundredths of a percent, each above the one before. */
+struct conf_steps { uint32_t *v; size_t n; };
+/* What the 99th percentile of a canary's latency may be. Both 0: anything. */
+struct conf_slowest {
+    uint32_t ms;
+    uint32_t times; /* hundredths of the stable backend's */
+};
+/* A field or cookie that requests may have. */
+struct conf_mark {
+    struct slice name;  /* empty: none */
+    struct slice value; /* p NULL: any */
+};
 
 struct conf_respond {
     unsigned status; /* 0 = none */
@@ -316,6 +331,13 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_ACCESS struct conf_access_list
 #define CONF_C_BACKEND const struct conf_backend *
 #define CONF_C_SPLIT struct conf_split
+#define CONF_C_CANARY const struct conf_canary * /* NULL: none */
+#define CONF_C_STEPS struct conf_steps
+#define CONF_C_SLOWEST struct conf_slowest
+#define CONF_C_HEADER_MARK struct conf_mark
+#define CONF_C_COOKIE_MARK struct conf_mark
+#define CONF_C_PROGRAM const char * /* "": none */
+#define CONF_C_CANARY_START enum conf_canary_start
 #define CONF_C_LISTENERS struct conf_listeners
 #define CONF_C_HOSTS struct conf_hosts
 #define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */

@@ -304,6 +304,7 @@ static void build_route_defaults(struct conf_builder *b)
     route->name = "";
     route->backend = NULL;
     route->split = (struct conf_split){ NULL, 0 };
+    route->canary = NULL;
     route->respond.status = route->redirect.status = 0;
     route->respond_file = (struct conf_file){ .path = "" };
     route->tls = CONF_ROUTE_TERMINATE;
@@ -363,14 +364,17 @@ static void settle_answer(struct conf_section *s)
 {
     struct conf_route *route = s->target;
     const uint64_t backend = conf_bit(CONF_KIND_route, offsetof(struct conf_route, split));
+    const uint64_t canary = conf_bit(CONF_KIND_route, offsetof(struct conf_route, canary));
     const uint64_t respond = conf_bit(CONF_KIND_route, offsetof(struct conf_route, respond));
     const uint64_t redirect = conf_bit(CONF_KIND_route, offsetof(struct conf_route, redirect));
     const uint64_t file = conf_bit(CONF_KIND_route, offsetof(struct conf_route, respond_file));
 
-    if (!(s->set & (backend | respond | file | redirect)))
+    if (!(s->set & (backend | canary | respond | file | redirect)))
         return;
     if (!(s->set & backend))
         route->split = (struct conf_split){ NULL, 0 };
+    if (!(s->set & canary))
+        route->canary = NULL;
     if (!(s->set & respond))
         route->respond = (struct conf_respond){ .status = 0 };
     if (!(s->set & file))

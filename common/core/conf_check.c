@@ -56,22 +56,24 @@ static bool is_set(const struct conf_section *s, size_t offset)
     return (s->set & conf_bit(CONF_KIND_route, offset)) != 0;
 }
 
-/* backend, respond and redirect: exactly one. */
+/* backend, canary, respond and redirect: exactly one. */
 static void check_answer(struct checker *k, const struct conf_section *s,
                          const struct conf_route *r)
 {
     size_t own = is_set(s, offsetof(struct conf_route, split)) +
+                 is_set(s, offsetof(struct conf_route, canary)) +
                  is_set(s, offsetof(struct conf_route, respond)) +
                  is_set(s, offsetof(struct conf_route, respond_file)) +
                  is_set(s, offsetof(struct conf_route, redirect));
-    size_t n = (r->split.n > 0) + (r->respond.status != 0) + (r->redirect.status != 0);
+    size_t n = (r->split.n > 0) + (r->canary != NULL) + (r->respond.status != 0) +
+               (r->redirect.status != 0);
 
     if (n == 0 && (own == 0 || !s->has_errors))
-        conf_section_error(k->b, s, NULL, "says nothing to do: it needs one of backend, respond "
-                           "and redirect");
+        conf_section_error(k->b, s, NULL, "says nothing to do: it needs one of backend, canary, "
+                           "respond and redirect");
     else if (n > 1)
-        conf_section_error(k->b, s, NULL, "backend, respond and redirect exclude each other: it "
-                           "needs exactly one");
+        conf_section_error(k->b, s, NULL, "backend, canary, respond and redirect exclude each "
+                           "other: it needs exactly one");
 }
 
 /* The route that had it before, or NULL: it is this one's. */
@@ -330,6 +332,17 @@ static void check_route(struct checker *k, const struct conf_section *s)
     }
 }
 
+/* A canary that no route has is said to be unused itself. */
+static void use_backends(struct checker *k, const struct conf_section *s)
+{
+    const struct conf_canary *canary = s->target;
+
+    if (canary->stable)
+        k->is_used[canary->stable->index] = true;
+    if (canary->canary)
+        k->is_used[canary->canary->index] = true;
+}
+
 /* ---- listeners ---- */
 
 /* The handshake is done with one wherever TLS is ended. */
@@ -513,9 +526,11 @@ void conf_check(struct conf_builder *b)
     checker_init(&k, b);
     check_listener_binds(&k);
     check_kind(&k, CONF_KIND_route, check_route);
+    check_kind(&k, CONF_KIND_canary, use_backends);
     check_kind(&k, CONF_KIND_listener, check_listener);
     check_kind(&k, CONF_KIND_backend, check_backend);
     conf_check_tls(b);
+    conf_check_canaries(b);
     if (b->conf->nlisteners == 0)
         report_warning(b->report, "there is no [listener]: nothing will be served");
     checker_fini(&k);

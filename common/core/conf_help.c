@@ -185,6 +185,8 @@ static const struct {
     { "backend", "app", "server", "127.0.0.1:3000" },
     { "certificate", "www", "cert", "/etc/rpd/tls/www.pem" },
     { "certificate", "www", "key", "/etc/rpd/tls/www.key" },
+    { "canary", "release", "stable", "app" },
+    { "canary", "release", "canary", "app-next" },
 };
 #define NEXAMPLES (sizeof examples / sizeof examples[0])
 

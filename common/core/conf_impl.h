@@ -134,7 +134,8 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
     X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(PATH_EXACT) X(PATH_REGEX) X(METHODS)        \
     X(HEADERS) X(PARAMS) X(REWRITE) X(CODINGS) X(MEDIA_TYPES) X(TEXT) X(TEXTS) X(FILES)        \
-    X(CORS_ORIGINS) X(CORS_METHODS) X(FIELD_NAMES)
+    X(CORS_ORIGINS) X(CORS_METHODS) X(FIELD_NAMES) X(CANARY) X(STEPS) X(SLOWEST)                 \
+    X(HEADER_MARK) X(COOKIE_MARK) X(PROGRAM) X(CANARY_START)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -272,6 +273,8 @@ void conf_check(struct conf_builder *b);
  * that are offered. */
 void conf_check_tls(struct conf_builder *b);
 void conf_settle_tls(struct conf_builder *b);
+/* The part about canaries. */
+void conf_check_canaries(struct conf_builder *b);
 /* What a route answers from here is: its type and tag. */
 void conf_settle_pages(struct conf_builder *b);
 /* Content-Type by the name's suffix. */

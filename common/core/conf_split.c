@@ -112,11 +112,15 @@ TYPE(SPLIT, .name = "backend, or backends with weights", .takes_empty = true,
 
 size_t conf_route_nbackends(const struct conf_route *r)
 {
+    if (r->canary)
+        return r->canary->stable && r->canary->canary ? 2 : 0; /* else reported */
     return r->split.n;
 }
 
 const struct conf_backend *conf_route_backend(const struct conf_route *r, size_t i)
 {
+    if (r->canary)
+        return i == 0 ? r->canary->stable : r->canary->canary;
     return r->split.v[i].backend;
 }
 

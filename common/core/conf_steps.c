@@ -14,6 +14,8 @@ static uint32_t steps_of(const struct conf_route *r)
         steps |= CONF_STEP_JWT;
     if (r->split.n > 1)
         steps |= CONF_STEP_SPLIT;
+    if (r->canary)
+        steps |= CONF_STEP_CANARY;
     return steps;
 }
 

@@ -74,9 +74,30 @@ static void check_run_dir(const struct conf *conf, struct report *report)
                         "be written: %s", path, strerror(error));
 }
 
+/* A run as another user may still find that it cannot. */
+static void check_programs(const struct conf *conf, struct report *report)
+{
+    for (size_t i = 0; i < conf->ncanaries; i++) {
+        const struct conf_canary *c = &conf->canaries[i];
+        struct stat st;
+        int error = 0;
+
+        if (!*c->on_change)
+            continue;
+        if (stat(c->on_change, &st) != 0 || access(c->on_change, X_OK) != 0)
+            error = errno;
+        else if (!S_ISREG(st.st_mode))
+            error = EACCES;
+        if (error)
+            report_error_at(report, conf_place(&c->origin), "[canary %s] on_change: '%s' cannot be "
+                            "run: %s", c->name, c->on_change, strerror(error));
+    }
+}
+
 void conf_check_system(const struct conf *conf, struct report *report)
 {
     check_log(conf, "log", conf->global.log, report);
     check_log(conf, "access_log", conf->global.access_log, report);
     check_run_dir(conf, report);
+    check_programs(conf, report);
 }

@@ -79,6 +79,7 @@ bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use)
         offsetof(struct conf_route, deny),
         offsetof(struct conf_route, split),
         offsetof(struct conf_route, split_sticky),
+        offsetof(struct conf_route, canary),
         offsetof(struct conf_route, timeout_connect_ms),
         offsetof(struct conf_route, timeout_response_ms),
         offsetof(struct conf_route, timeout_stream_ms),

@@ -52,6 +52,10 @@ enum ipc_type {
                      * answered in the same way */
     /* `rpd: helper` -> master -> worker, helper */
     IPC_NAMES,      /* fds = answers of name servers (names.h), those that are new */
+    /* `rpd: helper` -> master */
+    IPC_CANARY,     /* what the evidence of a canary comes to: count = CANARY_STEP, it is good, or
+                     * CANARY_ROLLBACK; number = its `changes` that this was judged at; data = its
+                     * name, a tab, the reason */
 };
 
 #define IPC_HAS_LOG 1u

@@ -16,10 +16,13 @@
 #define SUB_MAX 4096
 #define ENUM_PREFIX "ENUM_"
 #define NESTED_PREFIX "IN_"
+#define MEMBER_PREFIX "OF_"
+#define LOG_PREFIX "LOG_"
 
 static const char *const type_names[] = {
     [FIELD_COUNTER] = "COUNTER", [FIELD_ERRORS] = "ERRORS", [FIELD_GAUGE] = "GAUGE",
     [FIELD_SECONDS] = "SECONDS", [FIELD_TIME] = "TIME", [FIELD_UNTIL] = "UNTIL",
+    [FIELD_DURATION] = "DURATION", [FIELD_PERCENT] = "PERCENT", [FIELD_KEPT] = "KEPT",
     [FIELD_NUMBER] = "NUMBER", [FIELD_TEXT] = "TEXT", [FIELD_HISTOGRAM] = "HISTOGRAM",
 };
 
@@ -81,7 +84,15 @@ static bool line_enum(struct schema *s, const struct words *w)
     return true;
 }
 
-static bool kind_shape(struct schema *s, struct kind *k, const char *word)
+/* Its parent stands before it, and is not nested itself. */
+static bool kind_nest(const struct schema *s, struct kind *k, const char *parent)
+{
+    k->shape = SHAPE_NESTED;
+    k->parent = kind_index(s, parent);
+    return k->parent < s->kinds.n - 1 && s->kinds.v[k->parent].shape == SHAPE_NAMED;
+}
+
+static bool kind_shape(const struct schema *s, struct kind *k, const char *word)
 {
     struct slice shape = slice_str(word);
 
@@ -89,12 +100,10 @@ static bool kind_shape(struct schema *s, struct kind *k, const char *word)
         k->shape = SHAPE_SINGLE;
     if (slice_eq(shape, SLICE("SLOTS")))
         k->shape = SHAPE_SLOTS;
-    if (slice_starts(shape, SLICE(NESTED_PREFIX))) {
-        k->shape = SHAPE_NESTED;
-        k->parent = kind_index(s, word + strlen(NESTED_PREFIX));
-        /* Its parent stands before it, and is not nested itself. */
-        return k->parent < s->kinds.n - 1 && s->kinds.v[k->parent].shape == SHAPE_NAMED;
-    }
+    k->is_member = slice_starts(shape, SLICE(MEMBER_PREFIX));
+    k->is_log = slice_starts(shape, SLICE(LOG_PREFIX));
+    if (k->is_member || k->is_log || slice_starts(shape, SLICE(NESTED_PREFIX)))
+        return kind_nest(s, k, strchr(word, '_') + 1);
     return true;
 }
 

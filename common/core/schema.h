@@ -15,6 +15,9 @@ enum field_type {
     FIELD_SECONDS,
     FIELD_TIME,
     FIELD_UNTIL,
+    FIELD_DURATION,
+    FIELD_PERCENT,
+    FIELD_KEPT,
     FIELD_NUMBER,
     FIELD_TEXT,
     FIELD_HISTOGRAM,
@@ -44,6 +47,8 @@ struct kind {
     const char *help;
     enum kind_shape shape;
     size_t parent;    /* SHAPE_NESTED: index in schema.kinds */
+    bool is_member;   /* of those: in JSON its objects are members of their parent */
+    bool is_log;      /* of those: shown by a command of its own */
     size_t shared_size, slot_size;
     VEC(struct field) fields;
 };
@@ -68,6 +73,11 @@ const struct field *kind_field(const struct kind *k, const char *name);
 const struct kind *schema_kind(const struct schema *s, const char *name);
 /* "?" for a value without a name. */
 const char *schema_value_name(const struct schema *s, const struct field *f, uint64_t value);
+/* Not for rpd's own use alone. */
+static inline bool field_is_shown(const struct field *f)
+{
+    return f->type != FIELD_KEPT;
+}
 /* Never falls: COUNTER, ERRORS, SECONDS. */
 bool field_is_counter(const struct field *f);
 

@@ -91,6 +91,9 @@ static size_t field_size(const struct stats_field *f)
     case STATS_TYPE_SECONDS:
     case STATS_TYPE_TIME:
     case STATS_TYPE_UNTIL:
+    case STATS_TYPE_DURATION:
+    case STATS_TYPE_PERCENT:
+    case STATS_TYPE_KEPT:
     case STATS_TYPE_NUMBER:
     case STATS_TYPES_PLAIN:
         break;
@@ -185,7 +188,7 @@ static void help_kind(FILE *out, size_t kind)
     fprintf(out, ".Bl -column \"connections_reused\" \"histogram\" \"meaning\" -compact\n");
     fprintf(out, ".It Sy field Ta Sy type Ta Sy meaning\n");
     for (size_t i = 0; i < COUNT(fields); i++) {
-        if (fields[i].kind != (enum stats_kind)kind)
+        if (fields[i].kind != (enum stats_kind)kind || fields[i].type == STATS_TYPE_KEPT)
             continue;
         fprintf(out, ".It Va %s Ta ", fields[i].name);
         put_type(out, &fields[i]);

@@ -40,6 +40,9 @@ struct histogram {
 #define STATS_C_SECONDS(f) uint64_t f;
 #define STATS_C_TIME(f) uint64_t f;
 #define STATS_C_UNTIL(f) uint64_t f;
+#define STATS_C_DURATION(f) uint64_t f;
+#define STATS_C_PERCENT(f) uint64_t f;
+#define STATS_C_KEPT(f) uint64_t f;
 #define STATS_C_NUMBER(f) uint64_t f;
 #define STATS_C_TEXT(f) char f[STATS_TEXT_MAX];
 #define STATS_C_HISTOGRAM(f) struct histogram f;
@@ -49,6 +52,8 @@ struct histogram {
 #define STATS_C_ENUM_server_why(f) uint64_t f;
 #define STATS_C_ENUM_check_result(f) uint64_t f;
 #define STATS_C_ENUM_server_error(f) uint64_t f;
+#define STATS_C_ENUM_canary_state(f) uint64_t f;
+#define STATS_C_ENUM_canary_event(f) uint64_t f;
 #include "common/core/stats_records.inc"
 
 enum stats_kind {
@@ -70,6 +75,10 @@ enum server_why { SERVER_WHY_CONFIGURED, SERVER_WHY_CHECKS_PASSED, SERVER_WHY_CH
        SERVER_WHY_SLOW_START_OVER, SERVER_WHY_NO_NAME, SERVER_WHY_NAME, SERVER_WHY_NO_CHECK };
 enum check_result { CHECK_NONE, CHECK_PASSED, CHECK_REFUSED, CHECK_TIMEOUT, CHECK_CONNECT,
        CHECK_TLS, CHECK_CLOSED, CHECK_BAD_ANSWER, CHECK_STATUS, CHECK_BODY };
+enum canary_state { CANARY_WAITING, CANARY_RUNNING, CANARY_PAUSED, CANARY_PROMOTED,
+       CANARY_ROLLED_BACK };
+enum canary_event { CANARY_NOTHING, CANARY_START, CANARY_STEP, CANARY_PAUSE, CANARY_RESUME,
+       CANARY_WEIGHT, CANARY_PROMOTE, CANARY_ROLLBACK, CANARY_WAIT };
 enum { ADMIN_READY, ADMIN_DRAIN, ADMIN_DOWN };
 enum server_error { SERVER_ERROR_NONE, SERVER_ERROR_REFUSED, SERVER_ERROR_CONNECT_TIMEOUT,
        SERVER_ERROR_CONNECT, SERVER_ERROR_RESPONSE_TIMEOUT, SERVER_ERROR_CLOSED,

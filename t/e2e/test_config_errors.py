@@ -30,6 +30,9 @@ def line_of(site, text):
     return max(i + 1 for i, line in enumerate(lines) if text in line)
 
 
+CANARIED = "[route b]\npath = /b\ncanary = release\n"
+CANARY = "[backend next]\nserver = 127.0.0.1:7\n[canary release]\nstable = pool\ncanary = next\n"
+
 # id, what is added to a good file, a part of the wrong line, what the message must say
 ERRORS = [
     # keys and sections
@@ -274,19 +277,54 @@ ERRORS = [
     ("capture without a pattern",
      "[route b]\npath = /b\nbackend = pool\nresponse_header = set X: $1\n",
      "response_header = ", r"is what path_regex caught, and there is none"),
+    # canaries
+    ("canary: no such", "[route b]\npath = /b\ncanary = relase\n" + CANARY, "canary = relase",
+     r"\[route b\] canary: .*did you mean 'release'"),
+    ("canary and backend", "[route b]\npath = /b\ncanary = release\nbackend = pool\n" + CANARY,
+     "[route b]", r"backend, canary, respond and redirect exclude each other"),
+    ("canary: the same twice", CANARIED + "[canary release]\nstable = pool\ncanary = pool\n",
+     "canary = pool", r"\[canary release\] canary: is the stable backend as well: 'pool'"),
+    ("canary: no stable", CANARIED + "[canary release]\ncanary = pool\n", "[canary release]",
+     r"has no stable, and needs one"),
+    ("canary: no such backend", CANARIED + "[canary release]\nstable = pol\ncanary = pool\n",
+     "stable = pol", r"\[canary release\] stable: .*did you mean 'pool'"),
+    ("steps fall", CANARIED + CANARY + "steps = 5%, 50%, 25%\n", "steps =",
+     r"\[canary release\] steps: '25%' is not above the step before it"),
+    ("step of nothing", CANARIED + CANARY + "steps = 0%, 50%\n", "steps =",
+     r"'0%': a step is a share above 0% and up to 100%"),
+    ("step of more than all", CANARIED + CANARY + "steps = 50%, 101%\n", "steps =",
+     r"'101%': a step is a share above 0% and up to 100%"),
+    ("step without unit", CANARIED + CANARY + "steps = 5, 50%\n", "steps =", r"'5'"),
+    ("no steps", CANARIED + CANARY + "steps =\n", "steps =", r"steps: needs a step"),
+    ("p99 of nothing", CANARIED + CANARY + "max_p99 = soon\n", "max_p99",
+     r"'soon' is neither off, a duration \(500ms\) nor a multiple"),
+    ("p99 faster than stable", CANARIED + CANARY + "max_p99 = 0.5x\n", "max_p99",
+     r"'0.5x': the canary would have to be faster than the stable backend"),
+    ("match_header without name", CANARIED + CANARY + "match_header = : yes\n", "match_header",
+     r"': yes' has no good name: write `X-Canary: yes`"),
+    ("match_cookie without name", CANARIED + CANARY + "match_cookie = a b=c\n", "match_cookie",
+     r"'a b=c' has no good name: write `canary=yes`"),
+    ("on_change that is none", CANARIED + CANARY + "on_change = /none/x\n", "[canary release]",
+     r"\[canary release\] on_change: '/none/x' cannot be run: No such file"),
+    ("on_change that may not be run", CANARIED + CANARY + "on_change = /etc/passwd\n",
+     "[canary release]", r"'/etc/passwd' cannot be run: Permission denied"),
+    ("on_change with arguments", CANARIED + CANARY + "on_change = /bin/sh -c\n", "on_change",
+     r"'/bin/sh -c': a program alone"),
+    ("start later", CANARIED + CANARY + "start = later\n", "start = later",
+     r"'later' is none of auto, manual"),
+    ("no canary requests", CANARIED + CANARY + "min_requests = 0\n", "min_requests",
+     r"'0' is below the least, 1"),
     # not built yet
     *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
       for kind, line in [
           ("listener", "http2_cleartext = on"),
-          ("route", "canary = c"), ("route", "mirror = pool"),
+          ("route", "mirror = pool"),
           ("route", "cache = c"), ("route", "limit = l")]],
     ("not yet: protocol http2", "[backend b]\nserver = 127.0.0.1:1\nprotocol = http2\n", "http2",
      r"not supported yet"),
     *[(f"not yet: [{kind}]", f"[{kind}]\nx = 1\n", f"[{kind}]", r"not supported yet")
       for kind in ("cache a", "admin")],
     ("not yet: [limit]", "[limit l]\nmax_conns = 3\n", "[limit l]", r"not supported yet"),
-    ("not yet: [canary]", "[canary c]\nstable = pool\ncanary = pool\n", "[canary c]",
-     r"not supported yet"),
 ]
 
 

@@ -77,15 +77,15 @@ START_TEST(test_one_answer)
 
     fixture_begin(&x);
     fixture_bad(&x, "[listener web]\nbind = :80\n[route r]\npath = /x\n",
-                "f.ini:3: [route r]: says nothing to do: it needs one of backend, respond and "
-                "redirect");
+                "f.ini:3: [route r]: says nothing to do: it needs one of backend, canary, "
+                "respond and redirect");
     fixture_bad(&x, APP "[listener web]\nbind = :80\n[route r]\nbackend = app\nrespond = 200\n",
-                "f.ini:5: [route r]: backend, respond and redirect exclude each other: it needs "
-                "exactly one");
+                "f.ini:5: [route r]: backend, canary, respond and redirect exclude each other: it "
+                "needs exactly one");
     fixture_bad(&x, APP "[listener web]\nbind = :80\ndefault_backend = app\n"
                         "[defaults route]\nbackend = app\n[route r]\nbackend =\n",
-                "f.ini:8: [route r]: says nothing to do: it needs one of backend, respond and "
-                "redirect");
+                "f.ini:8: [route r]: says nothing to do: it needs one of backend, canary, "
+                "respond and redirect");
     fixture_end(&x);
 }
 END_TEST

@@ -238,8 +238,8 @@ START_TEST(test_passthrough)
           "takes host, listener, allow, deny, backend, timeouts, retries, "
           "retry_on and access_log" },
         { WEB "[route r]\ntls = passthrough\nhost = a.test\n",
-          "f.ini:10: [route r]: says nothing to do: it needs one of backend, respond and "
-          "redirect" },
+          "f.ini:10: [route r]: says nothing to do: it needs one of backend, canary, "
+          "respond and redirect" },
         { WEB "[route r]\ntls = passthrough\nbackend = b\n[backend b]\nserver = 127.0.0.1:2\n"
           "tls = on\n[route s]\nhost = s.test\nbackend = app\n",
           "f.ini:12: [route r] backend: passthrough sends the client's own TLS on, and [backend "

@@ -62,7 +62,8 @@ struct exchange {
     const char *detail;             /* of `end`, static; NULL: it says all */
     struct flight_record *flight;   /* from the request's head; NULL: none was left */
     const struct jwt_claims *claims; /* of the token that let it in; NULL: none was asked for */
-    uint64_t mark;                  /* of a client new to a split: its cookie's; 0: none is due */
+    uint64_t mark;                  /* of a client new to a split or canary: its cookie's; 0: none
+                                       is due */
     uint64_t began_us;              /* of the loop's clock */
     uint64_t response_us;           /* UINT64_MAX: no response head */
     uint64_t connect_us;
@@ -89,6 +90,7 @@ struct exchange {
     bool is_continued : 1;          /* the client was told 100 */
     bool is_error_told : 1;         /* of `end`, by an answer made here */
     bool is_ruled : 1;              /* the route's request_header rules were applied */
+    bool is_tester : 1;             /* of a canary */
     bool has_hedge_timer : 1;
     struct attempt first;           /* last, for what of it is not set at first */
     struct timer hedge_timer;       /* if has_hedge_timer */

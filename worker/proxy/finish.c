@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include "worker/proxy/canary.h"
 #include "worker/proxy/encode.h"
 
 static struct slice text_or_none(const char *s)
@@ -89,6 +90,8 @@ static void count_route(const struct exchange *x, const struct side *down, uint6
     if (x->end != END_OK && !x->is_error_told)
         stat_inc(&r->aborted);
     histogram_add(&r->latency, us);
+    if (x->route->canary && x->backend_name)
+        canary_request_done(x, us);
 }
 
 static void log_line(struct exchange *x)

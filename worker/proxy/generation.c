@@ -70,6 +70,40 @@ static bool contexts_init(struct contexts *x, const struct conf *conf, struct tl
     return x->jwt && (!needs_tls(conf) || build_contexts(x, conf, tls, keyring, report));
 }
 
+/* ---- canaries ---- */
+
+static struct stats_canary_side *side_of(const struct up *up, const struct conf_canary *c,
+                                         const char *side)
+{
+    struct strbuf name;
+    struct stats_canary_side *slot;
+
+    strbuf_init(&name);
+    strbuf_printf(&name, "%s/%s", c->name, side);
+    slot = STATS_SLOT(up->segment, canary_side, name.s, up->slot);
+    assert(slot);
+    strbuf_fini(&name);
+    return slot;
+}
+
+static struct generation_canary *find_canaries(const struct up *up, const struct conf *conf)
+{
+    struct generation_canary *all = xcalloc(conf->ncanaries + 1, sizeof *all);
+
+    for (size_t i = 0; i < conf->ncanaries; i++) {
+        const struct conf_canary *c = &conf->canaries[i];
+
+        all[i] = (struct generation_canary){
+            .shared = STATS_SHARED(up->segment, canary, c->name),
+            .stats = STATS_SLOT(up->segment, canary, c->name, up->slot),
+            .stable = side_of(up, c, "stable"),
+            .canary = side_of(up, c, "canary"),
+        };
+        assert(all[i].shared && all[i].stats);
+    }
+    return all;
+}
+
 /* ---- life ---- */
 
 struct generation *generation_new(const struct conf_text *text, uint64_t number, int keyring,
@@ -98,6 +132,7 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
     g->listeners = xcalloc(conf->nlisteners + 1, sizeof *g->listeners);
     g->routes = xcalloc(conf->nroutes + 1, sizeof *g->routes);
     g->route_names = xcalloc(conf->nroutes + 1, sizeof *g->route_names);
+    g->canaries = find_canaries(up, conf);
     g->backends = xcalloc(conf->nbackends + 1, sizeof *g->backends);
     for (size_t i = 0; i < conf->nlisteners; i++) {
         g->routers[i] = router_new(conf, &conf->listeners[i]);
@@ -143,6 +178,7 @@ void generation_unref(struct generation **gp)
     free(g->listeners);
     free(g->routes);
     free(g->route_names);
+    free(g->canaries);
     free(g->backends);
     conf_free(&g->conf);
     free(g);

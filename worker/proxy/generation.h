@@ -10,6 +10,13 @@
 #include "worker/proxy/sni_route.h"
 #include "worker/up/backend.h"
 
+/* Where a canary's weight stands, and what came of it is counted. */
+struct generation_canary {
+    const struct stats_canary_shared *shared;
+    struct stats_canary *stats;
+    struct stats_canary_side *stable, *canary;
+};
+
 struct generation {
     uint64_t number;
     uint32_t refs;
@@ -19,6 +26,7 @@ struct generation {
     struct stats_listener **listeners;   /* by conf_listener.index */
     struct stats_route **routes;         /* by conf_route.index */
     uint16_t *route_names;               /* by conf_route.index, in the flight recorder */
+    struct generation_canary *canaries;  /* by conf_canary.index */
     struct backend **backends;           /* by conf_backend.index; a reference each */
     struct tls_front **fronts;           /* by conf_listener.index; NULL where tls is off */
     struct tls_back **backs;             /* by conf_backend.index; NULL where tls is off */

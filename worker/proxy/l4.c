@@ -12,6 +12,7 @@
 #include <string.h>
 #include "worker/proxy/access.h"
 #include "worker/proxy/affinity.h"
+#include "worker/proxy/canary.h"
 #include "worker/proxy/split.h"
 
 #define FLOW_MAX 65536
@@ -98,6 +99,7 @@ static void log_line(const struct session *s, enum end_reason why)
 static void count(const struct session *s, enum end_reason why)
 {
     struct stats_route *r = s->route_stats;
+    uint64_t us = s->proxy->loop.now_us - s->began_us;
 
     stat_inc(&s->listener->stats->requests_total);
     stat_inc(&s->proxy->stats->requests);
@@ -111,7 +113,9 @@ static void count(const struct session *s, enum end_reason why)
     stat_add(&r->retries, s->up.retried);
     if (why != END_OK)
         stat_inc(&r->aborted);
-    histogram_add(&r->latency, s->proxy->loop.now_us - s->began_us);
+    histogram_add(&r->latency, us);
+    if (s->route->canary && s->up.backend)
+        canary_session_done(s->generation, s->route, s->backend, why, us);
 }
 
 /* ---- the flight recorder ---- */
@@ -416,6 +420,17 @@ static struct session *session_new(const struct session_way *way)
     return s;
 }
 
+/* Of a route that leads to several, one. */
+static const struct conf_backend *backend_of(const struct session *s, const struct session_way *way,
+                                             const struct ip *peer)
+{
+    if (s->route->steps & CONF_STEP_SPLIT)
+        return split_session(s->proxy, s->route, peer);
+    if (s->route->steps & CONF_STEP_CANARY)
+        return canary_session(s->proxy, s->generation, s->route, peer);
+    return way->backend;
+}
+
 void session_start(struct listener *l, struct conn *c, struct bufq *first,
                    const struct session_way *way)
 {
@@ -433,8 +448,7 @@ void session_start(struct listener *l, struct conn *c, struct bufq *first,
     s->generation = generation_ref(way->generation);
     s->route = route ? route : &s->generation->conf->route_defaults;
     s->route_stats = route ? s->generation->routes[route->index] : NULL;
-    s->backend = s->route->steps & CONF_STEP_SPLIT ? split_session(p, s->route, &c->peer)
-                                                   : way->backend;
+    s->backend = backend_of(s, way, &c->peer);
     s->client = c;
     s->peer = c->peer;
     bufq_splice(&s->first, first);

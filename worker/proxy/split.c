@@ -1,4 +1,5 @@
-/* Called by steps.c, l4.c and attempt.c. Keeps nothing but where the proxy's even sequence is. */
+/* Called by steps.c, canary.c, l4.c and attempt.c. Keeps nothing but where the proxy's even
+ * sequence is. */
 #include "worker/proxy/split.h"
 
 #include "worker/proxy/affinity.h"
@@ -39,8 +40,7 @@ static uint64_t point_of_cookie(struct exchange *x, struct slice cookie, const c
     return point_of(&mark, sizeof mark, name);
 }
 
-static uint64_t point_of_request(struct exchange *x, const struct conf_sticky_value *sticky,
-                                 const char *name)
+uint64_t split_point(struct exchange *x, const struct conf_sticky_value *sticky, const char *name)
 {
     switch (sticky->how) {
     case CONF_STICKY_COOKIE: return point_of_cookie(x, sticky->cookie, name);
@@ -48,6 +48,11 @@ static uint64_t point_of_request(struct exchange *x, const struct conf_sticky_va
     case CONF_STICKY_OFF: break;
     }
     return draw(x->proxy);
+}
+
+uint64_t split_session_point(struct proxy *p, const struct ip *peer, const char *name)
+{
+    return peer ? point_of_source(peer, name) : draw(p);
 }
 
 /* `point` of 2^64, as a part of the sum of the weights. */
@@ -71,18 +76,22 @@ enum step_result split_request(struct exchange *x)
 {
     const struct conf_route *r = x->route;
 
-    x->backend = share_at(&r->split, point_of_request(x, &r->split_sticky, r->name));
+    x->backend = share_at(&r->split, split_point(x, &r->split_sticky, r->name));
     return STEP_NEXT;
 }
 
 const struct conf_backend *split_session(struct proxy *p, const struct conf_route *route,
                                          const struct ip *peer)
 {
-    return share_at(&route->split, route->split_sticky.how == CONF_STICKY_SOURCE
-                                       ? point_of_source(peer, route->name) : draw(p));
+    bool is_sticky = route->split_sticky.how == CONF_STICKY_SOURCE;
+
+    return share_at(&route->split, split_session_point(p, is_sticky ? peer : NULL, route->name));
 }
 
 bool split_set_cookie(struct exchange *x, struct head *h)
 {
-    return affinity_put_cookie(x, h, x->route->split_sticky.cookie, x->mark);
+    const struct conf_route *r = x->route;
+
+    return affinity_put_cookie(x, h, r->canary ? r->canary->sticky.cookie : r->split_sticky.cookie,
+                               x->mark);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include "worker/proxy/access.h"
+#include "worker/proxy/canary.h"
 #include "worker/proxy/cors.h"
 #include "worker/proxy/jwt.h"
 #include "worker/proxy/split.h"
@@ -20,6 +21,7 @@ static const struct step steps[] = {
     { CONF_STEP_CORS, cors_step, NULL },
     { CONF_STEP_JWT, jwt_step, NULL },
     { CONF_STEP_SPLIT, split_request, NULL },
+    { CONF_STEP_CANARY, canary_request, NULL },
 };
 #define NSTEPS (sizeof steps / sizeof *steps)
 
