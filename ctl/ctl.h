@@ -21,6 +21,8 @@ struct ctl {
 };
 
 #define CTL_CANARY_USAGE "[NAME [status|start|pause|resume|promote|rollback|weight N]]"
+#define CTL_EXPLAIN_USAGE \
+    "METHOD URL [-H 'Name: value']... [--listener L] [--client IP] [--config FILE]"
 #define CTL_SERVER_USAGE "BACKEND/NAME drain|ready|down|weight N"
 
 /* `rpctl: TEXT` on stderr, control characters made harmless. */
@@ -36,6 +38,7 @@ enum ctl_exit ctl_postmortem(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_canary(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_server(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_explain(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_config(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_apply(const struct ctl *ctl, char **args);
 /* Those the master carries out: `name` is its word for it; no argument may hold a tab or the end of
