@@ -468,6 +468,7 @@ def test_a_program_that_hangs_or_fails_holds_nothing_up(rpd, origin, program):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_program_runs_as_the_workers_do(rpd, origin, program):
-    d = rpd(release(origin(), origin(), LONG + f"\non_change = {program('echo $(id -un) $(id -gn)')}"),
+    script = program("echo $(id -un) $(id -gn)")
+    d = rpd(release(origin(), origin(), LONG + f"\non_change = {script}"),
             globals_="user = daemon\ngroup = nogroup\n")
     d.wait_log("(?m)^daemon nogroup$")
