@@ -16,6 +16,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/bundle.h"
 #include "common/core/ipc.h"
+#include "worker/proxy/passwords.h"
 #include "worker/self.h"
 
 #define TICK_US 1000000
@@ -546,6 +547,7 @@ static void worker_fini(struct worker *w)
     up_close_idle(&p->up);
     conn_pool_fini(&p->conns); /* those that linger are counted out by their listeners */
     exchanges_fini(p);
+    passwords_free(&p->passwords);
     regex_room_free(&p->regexes);
     LIST_EACH(it, &w->listeners) {
         struct listener *l = CONTAINER(it, struct listener, link);

@@ -159,6 +159,15 @@ struct conf_access {
 };
 struct conf_access_list { struct conf_access *v; size_t n; };
 
+/* Who a file of passwords lets in. */
+struct conf_user {
+    struct slice name;
+    const char *hash; /* as crypt(3) makes it */
+};
+#define CONF_USER_HASH_MAX 256 /* bytes of the longest */
+/* In the order of their names; at least one. */
+struct conf_users { struct conf_user *v; size_t n; };
+
 struct conf_listener;
 struct conf_backend;
 struct conf_certificate;
@@ -353,6 +362,7 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_FIELD_NAMES struct conf_tokens
 #define CONF_C_REWRITE struct conf_rewrite
 #define CONF_C_CONTENT_TYPE struct slice /* "": none */
+#define CONF_C_REALM struct slice /* "": none was set */
 #define CONF_C_TEXT struct slice /* "": none */
 #define CONF_C_TEXTS struct conf_texts
 #define CONF_C_FILES struct conf_files
@@ -421,6 +431,8 @@ struct conf_route {
     uint32_t steps; /* CONF_STEP_ bits: what it asks of a request before the answer */
     const struct nets *access; /* allow and deny (nets.h); NULL: there are none */
     const struct conf_cors_texts *cors_texts; /* NULL: there is no cors */
+    const struct conf_users *users; /* of auth_basic; NULL: anybody */
+    struct slice challenge;    /* WWW-Authenticate of who is none of them */
     struct slice respond_as;   /* Content-Type of `respond` and respond_file */
     struct slice respond_etag; /* of a file that is there; else empty */
 #define CONF_FIELD_listener CONF_SKIP

@@ -83,13 +83,6 @@ struct gathering {
     struct smap *read;      /* files that were read: their mistakes are told */
 };
 
-static struct report_place file_place(const char *path, unsigned line,
-                                      const struct conf_origin *origin, struct strbuf *chain)
-{
-    strbuf_printf(chain, ", named at %s:%u%s", origin->file, origin->line, origin->chain);
-    return (struct report_place){ path, line, chain->s };
-}
-
 static void bad_line(struct gathering *g, const struct conf_access *item, unsigned line,
                      struct slice text, const char *why, unsigned nth)
 {
@@ -99,7 +92,7 @@ static void bad_line(struct gathering *g, const struct conf_access *item, unsign
     if (nth > FILE_ERRORS_MAX)
         return;
     strbuf_init(&chain);
-    at = file_place(item->file.path, line, &item->origin, &chain);
+    at = conf_file_place(item->file.path, line, &item->origin, &chain);
     if (nth == FILE_ERRORS_MAX)
         report_error_at(g->b->report, at, "and so on: the file has one network in a line");
     else

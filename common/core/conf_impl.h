@@ -135,7 +135,7 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(PATH_EXACT) X(PATH_REGEX) X(METHODS)        \
     X(HEADERS) X(PARAMS) X(REWRITE) X(CODINGS) X(MEDIA_TYPES) X(TEXT) X(TEXTS) X(FILES)        \
     X(CORS_ORIGINS) X(CORS_METHODS) X(FIELD_NAMES) X(CANARY) X(STEPS) X(SLOWEST)                 \
-    X(HEADER_MARK) X(COOKIE_MARK) X(PROGRAM) X(CANARY_START)
+    X(HEADER_MARK) X(COOKIE_MARK) X(PROGRAM) X(CANARY_START) X(REALM)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -208,6 +208,9 @@ bool conf_is_domain(struct slice name);
 /* The file that the value being parsed names: a relative path begins where the file is that the
  * value stands in. */
 struct conf_file conf_file_of(struct conf_cursor *c, struct slice path);
+/* A line of a file that a setting of that place names; the text is *chain's. */
+struct report_place conf_file_place(const char *path, unsigned line,
+                                    const struct conf_origin *origin, struct strbuf *chain);
 /* `10.0.0.0/8`, `unix`. */
 void conf_print_net(const struct net *net, struct strbuf *out);
 /* What the text has of that file; p NULL: nothing. */
@@ -295,6 +298,8 @@ void conf_check_captures(struct conf_builder *b, const struct conf_section *s);
 /* Adds what a route asks of requests beside listener, host and method: the same text for all that
  * ask the same. */
 void conf_match_key(const struct conf_route *r, struct arena *arena, struct strbuf *key);
+/* auth_basic into route->users. */
+void conf_settle_auth(struct conf_builder *b);
 /* Which steps each route has. */
 void conf_settle_steps(struct conf *conf);
 

@@ -10,6 +10,8 @@ static uint32_t steps_of(const struct conf_route *r)
         steps |= CONF_STEP_ACCESS;
     if (r->cors_texts)
         steps |= CONF_STEP_CORS;
+    if (r->users)
+        steps |= CONF_STEP_BASIC;
     if (r->jwt_key.n > 0)
         steps |= CONF_STEP_JWT;
     if (r->split.n > 1)

@@ -37,6 +37,13 @@ struct conf_file conf_file_of(struct conf_cursor *c, struct slice path)
     return (struct conf_file){ whole.p, conf_file_content(c->b, whole), c->origin };
 }
 
+struct report_place conf_file_place(const char *path, unsigned line,
+                                    const struct conf_origin *origin, struct strbuf *chain)
+{
+    strbuf_printf(chain, ", named at %s:%u%s", origin->file, origin->line, origin->chain);
+    return (struct report_place){ path, line, chain->s };
+}
+
 static void parse_file(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_file *out = field;

@@ -239,6 +239,15 @@ ERRORS = [
            ("cors = https://a, *\ncors_credentials = on", r"any site could act as those who"),
            ("cors = https://a\ncors_credentials = on\ncors_headers = *",
             r"browsers take `\*` for a name")]],
+    # passwords
+    ("auth_basic: no such file",
+     "[route b]\npath = /b\nbackend = pool\nauth_basic = @dir@/none\n", "auth_basic = ",
+     r"\[route b\] auth_basic: cannot read '/.*none'"),
+    ("auth_basic and jwt_key", "[route b]\npath = /b\nbackend = pool\njwt_key = @dir@/rpd.ini\n"
+     "auth_basic = @dir@/rpd.ini\n", "auth_basic = ", r"auth_basic: and jwt_key both want"),
+    ("auth_basic of sessions", "[listener t]\nbind = @t@\nmode = tcp\n[route t]\nlistener = t\n"
+     "backend = pool\nauth_basic = @dir@/rpd.ini\n", "auth_basic = ",
+     r"\[route t\] auth_basic: does not belong in a route of a tcp listener"),
     # redirect
     *[(f"redirect = {value}", f"[route b]\npath = /b\nredirect = {value}\n", "redirect = ", says)
       for value, says in [

@@ -19,7 +19,7 @@
 #define VALUE_MAX_SHORT 128
 
 static const char combined_source[] =
-    "$client_ip - - [$time_local] \"$method $uri $protocol\" $status $bytes_out "
+    "$client_ip - $auth_user [$time_local] \"$method $uri $protocol\" $status $bytes_out "
     "\"$referer\" \"$user_agent\"";
 
 static void on_batch_end(struct task *t)

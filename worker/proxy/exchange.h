@@ -57,6 +57,8 @@ struct exchange {
     struct slice cors_origin;       /* who may read the answer, if is_cors_known; p NULL: nobody */
     struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
     const struct fields *trailers;  /* of the request, once it is done */
+    struct slice auth_user;         /* who showed a good password; in the arena */
+    struct password_wait *password; /* in the arena; while CONF_STEP_BASIC waits */
     const char *backend_name;       /* NULL: it was for none */
     struct server *server;          /* whom the log names; a reference. NULL: there was none */
     const char *detail;             /* of `end`, static; NULL: it says all */

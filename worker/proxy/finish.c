@@ -27,6 +27,7 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .scheme = x->forwarded.scheme,
         .claims = x->claims,
         .request_id = x->forwarded.request_id,
+        .auth_user = x->auth_user,
         .listener = slice_str(x->listener->name),
         .route = x->route ? slice_str(x->route->name) : SLICE_NONE, /* "" for default_backend */
         .backend = text_or_none(x->backend_name),

@@ -30,6 +30,7 @@ struct proxy {
     struct list sessions;          /* struct session (l4.c) */
     struct list greetings;         /* struct greeting (front.c) */
     struct request_ids ids;
+    struct passwords *passwords;   /* auth_basic.c's; NULL until one is asked for */
     struct regex_room *regexes;    /* where all patterns are matched */
     uint64_t draws;                /* where the even sequence of split.c is */
     bool is_retiring;

@@ -5,6 +5,7 @@
 #include "worker/proxy/access.h"
 #include "worker/proxy/canary.h"
 #include "worker/proxy/cors.h"
+#include "worker/proxy/auth_basic.h"
 #include "worker/proxy/jwt.h"
 #include "worker/proxy/split.h"
 
@@ -19,6 +20,7 @@ struct step {
 static const struct step steps[] = {
     { CONF_STEP_ACCESS, access_step, NULL },
     { CONF_STEP_CORS, cors_step, NULL },
+    { CONF_STEP_BASIC, auth_basic_step, auth_basic_drop },
     { CONF_STEP_JWT, jwt_step, NULL },
     { CONF_STEP_SPLIT, split_request, NULL },
     { CONF_STEP_CANARY, canary_request, NULL },

@@ -148,6 +148,7 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_QUERY: return query_of(v);
     case VAR_HEADER: return named_field(v, part->text);
     case VAR_COOKIE: return vars_cookie(v, part->text);
+    case VAR_AUTH_USER: return v->auth_user;
     case VAR_JWT: return v->claims ? jwt_claim(v->claims, part->text) : SLICE_NONE;
     case VAR_REQUEST_ID: return v->request_id;
     case VAR_LISTENER: return v->listener;

@@ -16,7 +16,7 @@ struct vars {
     const struct head *request;  /* NULL for tcp */
     struct ip client;
     const struct conn *conn;     /* the client's, for $server_ip and $server_port; or NULL */
-    struct slice scheme, request_id;
+    struct slice scheme, request_id, auth_user;
     struct slice listener, route, backend, server;
     const struct tls_info *tls;  /* the client's, ended here; or NULL */
     struct slice sni;            /* of one whose TLS is passed through */
