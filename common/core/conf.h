@@ -231,7 +231,7 @@ struct conf_error_page {
 };
 struct conf_error_pages { struct conf_error_page *v; size_t n; };
 /* Content codings, the best first. */
-struct conf_codings { enum conf_coding v[CONF_CODINGS]; size_t n; };
+struct conf_codings { enum conf_coding v[CONF_CODINGS]; size_t n; bool is_off; };
 struct conf_media_types { struct slice *v; size_t n; };
 struct conf_redirect {
     unsigned status; /* 301 302 303 307 308; 0 = none */

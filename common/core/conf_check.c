@@ -290,6 +290,16 @@ static void check_backends(struct checker *k, const struct conf_section *s,
         conf_section_error(k->b, s, "split_sticky", "tcp sessions have no cookies: write `source`");
 }
 
+/* Keys that other files know. */
+static void check_parts(struct conf_builder *b, const struct conf_section *s)
+{
+    conf_check_rewrite(b, s);
+    conf_check_redirect(b, s);
+    conf_check_jwt(b, s);
+    conf_check_compress(b, s);
+    conf_check_captures(b, s);
+}
+
 static void check_route(struct checker *k, const struct conf_section *s)
 {
     const struct conf_route *r = s->target;
@@ -299,10 +309,7 @@ static void check_route(struct checker *k, const struct conf_section *s)
     if (conf_route_use(r) == CONF_USE_HTTP)
         conf_match_key(r, &k->arena, &k->match); /* a session has no more than its name */
     check_answer(k, s, r);
-    conf_check_rewrite(k->b, s);
-    conf_check_redirect(k->b, s);
-    conf_check_jwt(k->b, s);
-    conf_check_captures(k->b, s);
+    check_parts(k->b, s);
     if ((r->path.n > 0) + (r->path_exact.n > 0) + (r->path_regex.re != NULL) > 1)
         conf_section_error(k->b, s, NULL, "path, path_exact and path_regex exclude each other: "
                            "at most one can say which paths are taken");

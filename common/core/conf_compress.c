@@ -1,5 +1,5 @@
-/* Settings of compression: codings and media types. Reached through the rows of the settings table
- * only. Which codings there are is the build's doing. */
+/* Settings of compression: codings and media types. Reached through the rows of the settings
+ * table, and conf_check_compress by conf_check. Which codings there are is the build's doing. */
 #include "common/core/conf_words.h"
 
 static const struct conf_word codings[] = {
@@ -20,11 +20,15 @@ static void parse_coding(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_codings *list = field;
     int i = conf_find_word(text, codings, CONF_NWORDS(codings));
+    bool is_off = slice_ieq(text, SLICE("off"));
 
-    if (slice_ieq(text, SLICE("off"))) {
-        list->n = 0;
+    if (list->is_off || (is_off && list->n > 0)) {
+        conf_value_error(c, "`off` stands alone");
         return;
     }
+    list->is_off = is_off;
+    if (is_off)
+        return;
     if (i < 0) {
         conf_unknown_word(c, text, codings, CONF_NWORDS(codings), "off");
         return;
@@ -88,3 +92,25 @@ static void print_media_type(const void *field, size_t i, struct strbuf *out)
 COUNT_OF(MEDIA_TYPES)
 LIST_TYPE(MEDIA_TYPES, .name = "list of media types", .parse = parse_media_type,
           .count = count_MEDIA_TYPES, .print = print_media_type);
+
+/* Keys that only `compress` makes use of. */
+void conf_check_compress(struct conf_builder *b, const struct conf_section *s)
+{
+    static const struct {
+        const char *key;
+        size_t offset;
+    } keys[] = {
+        { "compress_types", offsetof(struct conf_route, compress_types) },
+        { "compress_min", offsetof(struct conf_route, compress_min) },
+        { "compress_level", offsetof(struct conf_route, compress_level) },
+    };
+    const struct conf_route *r = s->target;
+
+    if (s->has_errors)
+        return;
+    for (size_t i = 0; r->compress.n == 0 && i < CONF_NWORDS(keys); i++)
+        if (s->set & conf_bit(CONF_KIND_route, keys[i].offset))
+            conf_section_warning(b, s, keys[i].key, "means nothing, for `compress` is off");
+    if (r->compress.n > 0 && r->compress_types.n == 0)
+        conf_section_warning(b, s, "compress_types", "no type is left for `compress`");
+}

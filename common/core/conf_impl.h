@@ -284,10 +284,11 @@ void conf_settle_pages(struct conf_builder *b);
 struct slice conf_media_type(struct slice name);
 /* The first backend of each route. */
 void conf_settle_splits(struct conf *conf);
-/* The parts of conf_check about a route's rewrite, redirect and tokens. */
+/* The parts of conf_check about a route's rewrite, redirect, tokens and compression. */
 void conf_check_rewrite(struct conf_builder *b, const struct conf_section *s);
 void conf_check_redirect(struct conf_builder *b, const struct conf_section *s);
 void conf_check_jwt(struct conf_builder *b, const struct conf_section *s);
+void conf_check_compress(struct conf_builder *b, const struct conf_section *s);
 /* The same about cors and what belongs to it; and the texts of what its answers say. */
 void conf_check_cors(struct conf_builder *b, const struct conf_section *s);
 void conf_settle_cors(struct conf_builder *b);

@@ -85,6 +85,10 @@ ERRORS = [
      r"compress: 'zst' is none of .*did you mean 'zstd'"),
     ("coding twice", "[route b]\npath = /b\nbackend = pool\ncompress = gzip, gzip\n", "gzip",
      r"'gzip' is named twice"),
+    ("off and on", "[route b]\npath = /b\nbackend = pool\ncompress = off, gzip\n", "off, gzip",
+     r"`off` stands alone"),
+    ("on and off", "[route b]\npath = /b\nbackend = pool\ncompress = gzip\ncompress = off\n",
+     "compress = off", r"`off` stands alone"),
     ("no media type", "[route b]\npath = /b\nbackend = pool\ncompress_types = html\n", "html",
      r"'html' is none of `text/html`, `text/\*` and `\*\+xml`"),
     ("level beyond", "[route b]\npath = /b\nbackend = pool\ncompress_level = 11\n", "11",
@@ -418,6 +422,20 @@ def test_unused_backend_is_only_a_warning(site):
     assert done.returncode == 0, findings(done)
     assert re.search(r"rpd\.ini:\d+: .*warning.*spare|warning: .*rpd\.ini:\d+.*spare|"
                      r"rpd\.ini:\d+: \[backend spare\].*warning", findings(done)), findings(done)
+
+
+@pytest.mark.parametrize("text, want", [
+    ("compress_level = 3\n", r":\d+: warning: .*compress_level: means nothing, for `compress` is"),
+    ("compress = gzip\ncompress_types =\n", r":\d+: warning: .*no type is left"),
+    ("compress = gzip\ncompress_level = 3\n", None),
+])
+def test_compression_of_nothing_is_warned_of(site, text, want):
+    s = site(raw=BASE + "[route b]\npath = /b\nbackend = pool\n" + text)
+    done = s.check()
+    assert done.returncode == 0, findings(done)
+    found = re.findall(r".*compress.*", findings(done))
+    assert len(found) == (want is not None), found
+    assert not want or re.search(want, found[0]), found
 
 
 def test_name_that_does_not_resolve_is_a_warning_unless_strict(site):

@@ -8,7 +8,7 @@
 #define B CONF_CODING_BR
 #define NONE CONF_CODING_NONE
 
-static const struct conf_codings ours = { { Z, B, G }, 3 };
+static const struct conf_codings ours = { .v = { Z, B, G }, .n = 3 };
 
 static const struct {
     const char *first, *second; /* fields */
