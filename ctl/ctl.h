@@ -24,6 +24,7 @@ struct ctl {
 #define CTL_EXPLAIN_USAGE \
     "METHOD URL [-H 'Name: value']... [--listener L] [--client IP] [--config FILE]"
 #define CTL_SERVER_USAGE "BACKEND/NAME drain|ready|down|weight N"
+#define CTL_LIMIT_USAGE "NAME top [N]"
 
 /* `rpctl: TEXT` on stderr, control characters made harmless. */
 void ctl_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -37,6 +38,7 @@ enum ctl_exit ctl_recent(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_postmortem(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_check(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_canary(const struct ctl *ctl, char **args);
+enum ctl_exit ctl_limit(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_server(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_explain(const struct ctl *ctl, char **args);
 enum ctl_exit ctl_config(const struct ctl *ctl, char **args);

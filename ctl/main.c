@@ -18,7 +18,8 @@ struct command {
 
 static const struct command commands[] = {
     { "stats", "[KIND [NAME...]] [--watch [1s]] [--since-start]",
-      "counters, rates and latency, by listener, route, backend, server, worker", ctl_stats },
+      "counters, rates and latency, by listener, route, backend, server, limit, worker",
+      ctl_stats },
     { "top", "", "the same as a live screen", ctl_top },
     { "health", "[BACKEND]", "each server: state, since when, why it is out", ctl_health },
     { "workers", "", "pid, generation, state, connections, CPU of each worker", ctl_workers },
@@ -45,6 +46,7 @@ static const struct command commands[] = {
       ctl_server },
     { "canary", CTL_CANARY_USAGE, "where a canary stands, with the evidence; or another way for it",
       ctl_canary },
+    { "limit", CTL_LIMIT_USAGE, "the keys of a limit that ask most", ctl_limit },
     { "cache", NULL, NULL, NULL },
 };
 

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/core/bundle.h"
+#include "common/core/limits.h"
 #include "common/core/units.h"
 #include "master/master.h"
 #include "master/objects.h"
@@ -278,6 +279,7 @@ static void spread(struct master *m, const struct strbuf *verdict)
         report_init(&report);
         (void)objects_apply(m->segment, &m->names, m->generation.conf, a->before.conf,
                             &report);
+        (void)limits_apply(m->limits, m->generation.conf, a->before.conf, false, &report);
         report_fini(&report); /* there is nothing to make any more that could find no room */
         m->listen.is_trial = a->is_tried = false;
         logs_fini(&a->before_logs);

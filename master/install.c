@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/core/limits.h"
 #include "master/master.h"
 #include "master/objects.h"
 #include "master/supervise.h"
@@ -105,6 +106,11 @@ static void take_over(struct master *m, struct generation *next, const struct lo
 static bool make_objects(struct master *m, const struct conf *conf, const struct conf *old,
                          struct report *report)
 {
+    /* In a reload's trial as in an upgrade's others work by another configuration. */
+    bool is_trial = m->listen.is_trial || m->takeover.kind == TAKEOVER_TRIAL;
+
+    if (!limits_apply(m->limits, conf, old, is_trial, report))
+        return false;
     return m->listen.is_trial ? objects_add(m->segment, &m->names, conf, old, report)
                               : objects_apply(m->segment, &m->names, conf, old, report);
 }
@@ -125,7 +131,7 @@ bool install(struct master *m, struct generation *next, unsigned wait_ms, struct
 
         report_init(&again);
         if (old)
-            (void)objects_apply(m->segment, &m->names, old, old, &again);
+            (void)make_objects(m, old, old, &again);
         report_fini(&again);
         listen_abort(&m->listen);
         logs_fini(&logs);

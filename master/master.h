@@ -59,6 +59,7 @@ struct master {
     struct pidfile pidfile;
     struct segment *segment;
     struct stats_rpd_shared *stats; /* in the segment */
+    struct limits *limits;          /* what keys of limits have had */
     struct generation generation;   /* in force */
     struct names names;             /* the latest answer of each */
     uint64_t names_refused_us;      /* when the log was told that one could not be taken */

@@ -248,6 +248,8 @@ static void add_all(struct segment *seg, const struct names *names, const struct
     }
     add_certificates(seg, conf, old, is_kept, report);
     add_canaries(seg, conf, old, is_kept, report);
+    for (size_t i = 0; i < conf->nlimits; i++)
+        add(seg, STATS_limit, "limit", conf->limits[i].name, report);
     smap_fini(&olds);
 }
 

@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/core/ipc.h"
+#include "common/core/limits.h"
 #include "master/flight.h"
 #include "master/handing.h"
 #include "master/heir.h"
@@ -107,6 +108,7 @@ static void on_end(struct event *e, uint32_t mask)
     if (waitpid(r->is.pid, &status, WNOHANG) == r->is.pid)
         (void)retiree_exited(m, r->is.pid, status);
     copy(r, CARRY_LAST);
+    limits_died(m->limits, r->is.pid);
     flight_ended(m, r->is.index, r->is.pid, r->crash[0] == '\0', r->crash);
     heir_remove(m->run_dir, r->is.pid);
     log_info("earlier worker %u (pid %d) ended", r->is.index, (int)r->is.pid);

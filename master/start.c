@@ -20,6 +20,7 @@
 #include "master/identity.h"
 #include "master/install.h"
 #include "master/key_check.h"
+#include "master/limiting.h"
 #include "master/master.h"
 #include "master/notify.h"
 #include "master/segments.h"
@@ -255,6 +256,7 @@ static bool prepare(struct master *m, const struct conf *conf)
         return false;
     }
     flight_sweep(m);
+    limiting_begin(m, m->is_after_crash);
     if (m->is_after_crash)
         return takeover_find_orphans(m);
     segments_forget(m);
@@ -437,6 +439,7 @@ static void finish(struct master *m)
     retirees_fini(m);
     signals_fini(m);
     rotation_fini(&m->rotation);
+    limiting_fini(m, is_others_too(m));
     events_fini(&m->events);
     leave_segment(m);
     generation_fini(&m->generation);

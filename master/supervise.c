@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/core/limits.h"
 #include "master/apply.h"
 #include "master/flight.h"
 #include "master/listen.h"
@@ -225,6 +226,7 @@ static void worker_exited(struct worker *w, int status)
     is_well = was_told && (w->is_killed || status == 0);
     worker_gone(w);
     segment_worker_died(m->segment, w->slot);
+    limits_died(m->limits, pid);
     listen_worker_gone(&m->listen, w->index);
     supervise_describe_end(status, how, sizeof how);
     if (is_well)

@@ -13,6 +13,7 @@
 #include "common/core/carry.h"
 #include "common/core/ipc.h"
 #include "master/handing.h"
+#include "master/limiting.h"
 #include "master/master.h"
 #include "master/segments.h"
 #include "master/start.h"
@@ -44,6 +45,7 @@ static void hand_rpd(struct master *m, struct handing *h, const char *mode)
     if (m->takeover.handed_names >= 0)
         handing_fd(h, "names", m->takeover.handed_names);
     rotation_hand(m, h);
+    limiting_hand(m, h);
 }
 
 static void hand_workers(struct master *m, struct handing *h)
@@ -374,6 +376,7 @@ bool takeover_adopt(struct master *m)
     }
     if (!master_make_segment(m))
         return false;
+    limiting_adopt(m, fd_of(words, "limits"));
     t->is_untouched = false;
     (void)handoff_get(words, "workers", &workers);
     takeover_reserve_slots(m, workers);
@@ -430,7 +433,7 @@ void takeover_done(struct master *m)
 static void hand_again(const struct master *m, struct handing *h)
 {
     static const char *const keys[] = { "fd", "segment", "bundle", "keyring", "names", "tickets",
-                                        "lock", "from", "previous" };
+                                        "limits", "lock", "from", "previous" };
     struct slice text = strbuf_slice(&m->takeover.text), kind, words;
     uint64_t fd;
 

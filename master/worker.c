@@ -53,6 +53,7 @@ static void child(const struct worker *w, int channel, void *flight)
     const struct role_args args = {
         .channel = channel,
         .segment = m->segment,
+        .limits = m->limits,
         .flight = flight,
         .index = w->index,
         .slot = w->slot,

@@ -16,6 +16,7 @@
 #include "common/base/proctitle.h"
 #include "common/core/bundle.h"
 #include "common/core/ipc.h"
+#include "common/core/limits.h"
 #include "worker/proxy/passwords.h"
 #include "worker/self.h"
 
@@ -259,7 +260,8 @@ static void on_generation(struct worker *w, struct ipc_msg *msg)
     if (msg->nfds == 0 || bundle_open(msg->fds[0], &text, &number) < 0)
         report_error(&report, "the configuration bundle cannot be read: %s", strerror(errno));
     else
-        g = generation_new(&text, number, keyring, &w->proxy.up, &report);
+        g = generation_new(&text, number, keyring, &w->proxy.up,
+                           w->proxy.limits, &report);
     conf_text_fini(&text);
     if (g) {
         apply_global(w, &g->conf->global);
@@ -528,6 +530,8 @@ static int worker_init(struct worker *w, const struct role_args *args)
     p->gate.full = &p->stats->full;
     access_log_init(&p->log, &p->loop, &p->stats->log_dropped);
     up_init(&p->up, &p->conns, args->segment, args->slot, p->stats);
+    p->limits = args->limits;
+    limits_join(p->limits);
     self_names_init(w);
     recorder_init(p, args->flight);
     seed_numbers(p, args->index);

@@ -177,6 +177,12 @@ struct conf_certificates { const struct conf_certificate **v; size_t n; };
  * is offered, best first. */
 struct conf_alpns { struct slice *v; size_t n; };
 struct conf_listeners { const struct conf_listener **v; size_t n; };
+struct conf_limit;
+struct conf_limits { const struct conf_limit **v; size_t n; };
+/* `count` requests in `seconds`; 0, 0: any rate. */
+struct conf_rate { uint32_t count, seconds; };
+/* Bytes of a key that are told apart: what is behind them is not looked at. */
+#define CONF_LIMIT_KEY_MAX 1024
 
 /* One of the backends that a route spreads its requests over. */
 struct conf_share {
@@ -379,6 +385,9 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_CHECK struct conf_check_value
 #define CONF_C_ROUTE_LOG bool /* is the route's access log off */
 #define CONF_C_SERVERS struct conf_servers
+#define CONF_C_RATE struct conf_rate
+#define CONF_C_KEY struct template
+#define CONF_C_LIMITS struct conf_limits
 #define CONF_C_NAMESERVERS struct conf_nameservers
 #define CONF_C_BALANCE struct conf_balance_value
 #define CONF_C_PROTOCOL enum conf_protocol
@@ -537,6 +546,10 @@ bool conf_route_takes_unnamed(const struct conf_route *route, const struct conf_
 /* All that a route may lead to, in an order of its own. */
 size_t conf_route_nbackends(const struct conf_route *route);
 const struct conf_backend *conf_route_backend(const struct conf_route *route, size_t i);
+/* Nanoseconds from one request of such a rate to the next; 0: any rate. */
+uint64_t conf_rate_interval(struct conf_rate rate);
+/* Whether its key is only known once a request was let in. */
+bool conf_limit_is_after(const struct conf_limit *limit);
 
 /* The target a log setting names. */
 enum conf_log_target conf_log_target(const char *setting);

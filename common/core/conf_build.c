@@ -497,6 +497,7 @@ struct conf *conf_build_partial(const struct conf_text *text, struct report *rep
     conf_settle_access(&b);
     conf_settle_cors(&b);
     conf_settle_auth(&b);
+    conf_settle_limits(&b);
     conf_settle_steps(b.conf);
     conf_check(&b);
     builder_fini(&b);

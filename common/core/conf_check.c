@@ -227,7 +227,8 @@ static void check_session_keys(struct checker *k, const struct conf_section *s,
             conf_setting_is_of(setting, use))
             continue;
         conf_section_error(k->b, s, setting->key, "does not belong in a route %s, which takes "
-                           "%slistener, allow, deny, backend, timeouts, retries, retry_on and "
+                           "%slistener, allow, deny, limit, backend, timeouts, retries, "
+                           "retry_on and "
                            "access_log",
                            r->tls == CONF_ROUTE_PASSTHROUGH ? "with tls = passthrough"
                                                             : "of a tcp listener",
@@ -440,7 +441,7 @@ static void check_servers(struct checker *k, const struct conf_section *s)
     smap_fini(&names);
 }
 
-static bool is_of_sessions(enum var_id var)
+bool conf_var_is_of_sessions(enum var_id var)
 {
     static const enum var_id known[] = {
         VAR_LITERAL, VAR_CLIENT_IP, VAR_CLIENT_PORT, VAR_SERVER_IP, VAR_SERVER_PORT, VAR_SNI,
@@ -461,7 +462,7 @@ static void check_sessions(struct checker *k, const struct conf_section *s)
     if (b->sticky.how == CONF_STICKY_COOKIE)
         conf_section_warning(k->b, s, "sticky", "tcp sessions have no cookies: write `source`");
     for (size_t i = 0; i < b->balance.key.n; i++)
-        if (!is_of_sessions(b->balance.key.parts[i].var)) {
+        if (!conf_var_is_of_sessions(b->balance.key.parts[i].var)) {
             conf_section_warning(k->b, s, "balance", "'%.*s' is nothing that tcp sessions have: "
                                  "write `hash $client_ip`", SLICE_ARG(b->balance.key.source));
             return;
@@ -538,6 +539,7 @@ void conf_check(struct conf_builder *b)
     check_kind(&k, CONF_KIND_backend, check_backend);
     conf_check_tls(b);
     conf_check_canaries(b);
+    conf_check_limits(b);
     if (b->conf->nlisteners == 0)
         report_warning(b->report, "there is no [listener]: nothing will be served");
     checker_fini(&k);

@@ -187,6 +187,7 @@ static const struct {
     { "certificate", "www", "key", "/etc/rpd/tls/www.key" },
     { "canary", "release", "stable", "app" },
     { "canary", "release", "canary", "app-next" },
+    { "limit", "each", "rate", "10/s" },
 };
 #define NEXAMPLES (sizeof examples / sizeof examples[0])
 

@@ -134,8 +134,9 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(TLS_VERSION) X(TLS_NAME) X(CLIENT_VERIFY) X(ROUTE_TLS) X(PERCENT) X(STICKY) X(CHECK)     \
     X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(PATH_EXACT) X(PATH_REGEX) X(METHODS)        \
     X(HEADERS) X(PARAMS) X(REWRITE) X(CODINGS) X(MEDIA_TYPES) X(TEXT) X(TEXTS) X(FILES)        \
-    X(CORS_ORIGINS) X(CORS_METHODS) X(FIELD_NAMES) X(CANARY) X(STEPS) X(SLOWEST)                 \
-    X(HEADER_MARK) X(COOKIE_MARK) X(PROGRAM) X(CANARY_START) X(REALM)
+    X(CORS_ORIGINS) X(CORS_METHODS) X(FIELD_NAMES) X(CANARY) X(STEPS) X(SLOWEST)               \
+    X(HEADER_MARK) X(COOKIE_MARK) X(PROGRAM) X(CANARY_START) X(REALM) X(RATE) X(KEY) X(LIMITS)
+
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -301,6 +302,11 @@ void conf_check_captures(struct conf_builder *b, const struct conf_section *s);
 void conf_match_key(const struct conf_route *r, struct arena *arena, struct strbuf *key);
 /* auth_basic into route->users. */
 void conf_settle_auth(struct conf_builder *b);
+/* Limits: what they are by what was said, and what is wrong with them (conf_limit.c). */
+void conf_settle_limits(struct conf_builder *b);
+void conf_check_limits(struct conf_builder *b);
+/* Something that a tcp session has, of which nothing was read as a request. */
+bool conf_var_is_of_sessions(enum var_id var);
 /* Which steps each route has. */
 void conf_settle_steps(struct conf *conf);
 

@@ -18,6 +18,8 @@ static uint32_t steps_of(const struct conf_route *r)
         steps |= CONF_STEP_SPLIT;
     if (r->canary)
         steps |= CONF_STEP_CANARY;
+    for (size_t i = 0; i < r->limit.n; i++)
+        steps |= conf_limit_is_after(r->limit.v[i]) ? CONF_STEP_LIMIT_AFTER : CONF_STEP_LIMIT;
     return steps;
 }
 

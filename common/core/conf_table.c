@@ -86,6 +86,7 @@ bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use)
         offsetof(struct conf_route, retries),
         offsetof(struct conf_route, retry_on),
         offsetof(struct conf_route, access_log),
+        offsetof(struct conf_route, limit),
     };
 
     if (use == CONF_USE_HTTP ||

@@ -5,9 +5,12 @@
 #include <stdint.h>
 #include "common/core/stats.h"
 
+struct limits;
+
 struct role_args {
     int channel;            /* the child's end of its ipc pair */
     struct segment *segment; /* mapped by the master, inherited */
+    struct limits *limits;   /* the same; NULL: none */
     void *flight;           /* its flight recorder, mapped by the master; NULL: none */
     unsigned index;         /* worker index, 0-based */
     unsigned slot;          /* of the segment: where it counts */

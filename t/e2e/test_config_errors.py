@@ -176,6 +176,33 @@ ERRORS = [
      r"did you mean '\$?host'"),
     ("bad retry_on", "[route b]\npath = /b\nbackend = pool\nretry_on = never\n", "never",
      r"retry_on"),
+    # limits
+    ("rate without period", "[limit l]\nrate = 10\n", "rate = 10",
+     r"has no period: did you mean 10/s or 10/m"),
+    ("rate of words", "[limit l]\nrate = often\n", "often", r"no rate: write 10/s, 600/m"),
+    ("rate for a year", "[limit l]\nrate = 10/y\n", "10/y", r"a rate is for /s, /m, /h or /d"),
+    ("rate of nothing", "[limit l]\nrate = 0/s\n", "0/s", r"let nothing through: write off"),
+    ("rate above the most", "[limit l]\nrate = 1000001/s\n", "1000001", r"the most, 1000000"),
+    ("limit without limits", "[limit l]\nrate = off\n", "[limit l]",
+     r"limits nothing: it needs a rate or max_conns"),
+    ("burst of none", "[limit l]\nburst = 0\n", "burst", r"burst: .*1"),
+    ("status that is no error", "[limit l]\nstatus = 200\n", "status = 200", r"400"),
+    ("few keys", "[limit l]\nkeys = 3\n", "keys = 3", r"64"),
+    ("key of an unknown variable", "[limit l]\nkey = $cilent_ip\n", "$cilent_ip",
+     r"did you mean '\$?client_ip'"),
+    ("long key", f"[limit l]\nkey = {'x' * 600}\n", "xxx", r"longer than 512 bytes"),
+    ("unknown limit", "[limit login]\n[route b]\npath = /b\nbackend = pool\nlimit = logni\n",
+     "logni", r"did you mean 'login'"),
+    ("limit twice", "[limit l]\n[route b]\npath = /b\nbackend = pool\nlimit = l, l\n", "l, l",
+     r"'l' is named twice"),
+    ("many limits", "".join(f"[limit l{i}]\n" for i in range(9)) + "[route b]\npath = /b\n"
+     f"backend = pool\nlimit = {', '.join(f'l{i}' for i in range(9))}\n", "l8",
+     r"more than 8 limits"),
+    ("key that sessions have not", "[limit l]\nkey = $path\n[listener t]\nbind = @t@\nmode = tcp\n"
+     "[route t]\nlistener = t\nbackend = pool\nlimit = l\n", "limit = l",
+     r"the key of \[limit l\], '\$path', is nothing that tcp sessions have"),
+    ("key of tokens nobody needs", "[limit l]\nkey = $jwt_sub\n[route b]\npath = /b\n"
+     "backend = pool\nlimit = l\n", "limit = l", r"'\$jwt_sub', is known of who has shown who"),
     ("bad check", "[backend b]\nserver = 127.0.0.1:1\ncheck = http up\n", "http up",
      r"no path: write off, tcp, or"),
     ("bad sticky", "[backend b]\nserver = 127.0.0.1:1\nsticky = cookei\n", "cookei",
@@ -331,13 +358,11 @@ ERRORS = [
     *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
       for kind, line in [
           ("listener", "http2_cleartext = on"),
-          ("route", "mirror = pool"),
-          ("route", "cache = c"), ("route", "limit = l")]],
+          ("route", "mirror = pool"), ("route", "cache = c")]],
     ("not yet: protocol http2", "[backend b]\nserver = 127.0.0.1:1\nprotocol = http2\n", "http2",
      r"not supported yet"),
     *[(f"not yet: [{kind}]", f"[{kind}]\nx = 1\n", f"[{kind}]", r"not supported yet")
       for kind in ("cache a", "admin")],
-    ("not yet: [limit]", "[limit l]\nmax_conns = 3\n", "[limit l]", r"not supported yet"),
 ]
 
 

@@ -59,6 +59,8 @@ static inline void add_objects(const struct conf *c)
         ck_assert_int_eq(segment_add(seg, STATS_listener, c->listeners[i].name), 0);
     for (size_t i = 0; i < c->nroutes; i++)
         ck_assert_int_eq(segment_add(seg, STATS_route, c->routes[i].name), 0);
+    for (size_t i = 0; i < c->nlimits; i++)
+        ck_assert_int_eq(segment_add(seg, STATS_limit, c->limits[i].name), 0);
     for (size_t i = 0; i < c->nbackends; i++) {
         ck_assert_int_eq(segment_add(seg, STATS_backend, c->backends[i].name), 0);
         for (size_t s = 0; s < c->backends[i].server.n; s++) {
@@ -93,7 +95,7 @@ static inline struct generation *generation_of(const char *ini)
     fixture_good(&cf, text);
     conf_read_files(&cf.text, cf.conf, NULL, &cf.report);
     add_objects(cf.conf);
-    g = generation_new(&cf.text, ++number, keyring, &px.up, &cf.report);
+    g = generation_new(&cf.text, ++number, keyring, &px.up, px.limits, &cf.report);
     ck_assert_msg(g != NULL, "refused:\n%s", cf.report.text.s);
     return g;
 }

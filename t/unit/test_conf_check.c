@@ -148,7 +148,7 @@ START_TEST(test_tcp_routes)
         char line[200];
 
         snprintf(line, sizeof line, "f.ini:%u: [route r] %s: does not belong in a route of a tcp "
-                 "listener, which takes listener, allow, deny, backend, timeouts, retries, "
+                 "listener, which takes listener, allow, deny, limit, backend, timeouts, retries, "
                  "retry_on and access_log", 8 + i, keys[i]);
         FIXTURE_EXPECT(&x, line);
     }

@@ -30,7 +30,7 @@ static const char *const full =
     "request_header = set X-A: a, b, add X-B: $header_X_C\n  remove X-D\n  set X-E:\n"
     "response_header = set Cache-Control: no-store, private\n"
     "host_header = up.$host\nbuffer_request = on\ntimeout_connect = 2s\ntimeout_response = 3s\n"
-    "timeout_stream = 4s\nretries = 0\nretry_on =\naccess_log = off\n"
+    "timeout_stream = 4s\nretries = 0\nretry_on =\naccess_log = off\nlimit = l, m\n"
     "retry_timeout = 5s\nretry_buffer = 1k\nhedge_after = p99.9\n"
     "[route b]\nrespond = 404 no $uri, sorry; $$5\nhost_header = server\nrequest_header =\n"
     "[route c]\npath = /c\nredirect = 302 https://$host/$$\n"
@@ -51,7 +51,10 @@ static const char *const full =
     "eject_time = 1m\neject_max = 0.25%\neject_outliers = off\nslow_start = 9s\npanic = 30%\n"
     "retry_budget = 12.5%\n"
     "[backend db]\nserver = 127.0.0.1:3\nsend_proxy = v2\nbalance = hash $client_ip\n"
-    "check = tcp\n";
+    "check = tcp\n"
+    "[limit l]\nkey = $header_X_Key:$$5\nrate = 7/m\nburst = 3\nmax_conns = 4\nstatus = 503\n"
+    "headers = on\nkeys = 100\n"
+    "[limit m]\nmax_conns = 1\n";
 
 static void expect_round_trip(struct conf_fixture *x, const char *ini)
 {

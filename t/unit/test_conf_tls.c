@@ -235,7 +235,7 @@ START_TEST(test_passthrough)
           "on" },
         { WEB "[route r]\ntls = passthrough\nbackend = app\npath = /x\n",
           "f.ini:13: [route r] path: does not belong in a route with tls = passthrough, which "
-          "takes host, listener, allow, deny, backend, timeouts, retries, "
+          "takes host, listener, allow, deny, limit, backend, timeouts, retries, "
           "retry_on and access_log" },
         { WEB "[route r]\ntls = passthrough\nhost = a.test\n",
           "f.ini:10: [route r]: says nothing to do: it needs one of backend, canary, "
@@ -284,7 +284,7 @@ START_TEST(test_names_tell_sessions_apart)
     fixture_bad(&x, WEB "mode = tcp\n[route a]\nlistener = web\nhost = a.test\nbackend = app\n"
                     "path = /x\n",
                 "f.ini:15: [route a] path: does not belong in a route of a tcp listener, which "
-                "takes host, listener, allow, deny, backend, timeouts, retries, "
+                "takes host, listener, allow, deny, limit, backend, timeouts, retries, "
                 "retry_on and access_log");
     fixture_bad(&x, WEB "mode = tcp\n[listener db]\nbind = :5432\nmode = tcp\n"
                     "[route a]\nlistener = web, db\nbackend = app\n",

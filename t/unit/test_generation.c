@@ -62,7 +62,7 @@ START_TEST(one_that_cannot_be_built_changes_nothing)
     proxy_begin(A);
     fixture_load(&cf, "[listener web]\nbind = nonsense\n");
     ck_assert_ptr_null(cf.conf);
-    g = generation_new(&cf.text, 9, -1, &px.up, &cf.report);
+    g = generation_new(&cf.text, 9, -1, &px.up, px.limits, &cf.report);
     ck_assert_ptr_null(g);
     ck_assert_uint_eq(px.generation->refs, 2);
     ck_assert_uint_eq(count_backends(), 1);

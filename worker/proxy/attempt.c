@@ -12,6 +12,7 @@
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/body.h"
 #include "worker/proxy/cors.h"
+#include "worker/proxy/limit.h"
 #include "worker/proxy/split.h"
 #include "worker/proxy/encode.h"
 #include "worker/up/failure.h"
@@ -411,7 +412,7 @@ static void pass_on(struct attempt *a, struct head *h)
     exchange_record_response(x);
     up_answered(&a->up, x->response_us);
     if (!via_add(h) || !affinity_answer(x, h) || !split_answer(x, h) ||
-        !cors_answer(x, &h->fields) ||
+        !cors_answer(x, &h->fields) || !limit_answer(x, h) ||
         !exchange_rules(x, &x->route->response_header, &h->fields)) {
         exchange_fail(x, END_EXHAUSTED);
         return;

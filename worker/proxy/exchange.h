@@ -38,6 +38,8 @@ struct attempt {
     struct timer timer;    /* of retry_timeout, if has_timer */
 };
 
+struct limit_uses;
+
 struct exchange {
     struct stream stream;
     struct dead dead;
@@ -61,6 +63,7 @@ struct exchange {
     struct password_wait *password; /* in the arena; while CONF_STEP_BASIC waits */
     const char *backend_name;       /* NULL: it was for none */
     struct server *server;          /* whom the log names; a reference. NULL: there was none */
+    struct limit_uses *limits;      /* what it took of them; in the arena. NULL: nothing */
     const char *detail;             /* of `end`, static; NULL: it says all */
     struct flight_record *flight;   /* from the request's head; NULL: none was left */
     const struct jwt_claims *claims; /* of the token that let it in; NULL: none was asked for */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "worker/proxy/canary.h"
 #include "worker/proxy/encode.h"
+#include "worker/proxy/limit.h"
 
 static struct slice text_or_none(const char *s)
 {
@@ -134,6 +135,8 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     proxy_count_shed(p, x->end);
     exchange_record_end(x, down);
     log_line(x);
+    if (x->limits)
+        limit_request_over(x);
     if (x->server)
         server_unref(&x->server);
     if (x->encode)
@@ -164,6 +167,8 @@ void proxy_tick(struct proxy *p)
     arena_pool_tick(&p->arenas);
     demand_tick(&p->exchanges);
     compress_pool_tick(&p->compressors);
+    if (p->generation)
+        limits_tick(p->generation);
     while (p->free_exchanges && !demand_keeps(&p->exchanges, p->free_exchange_count))
         drop_free(p);
     /* The allocator keeps what was freed, unless it is told; while nobody waits. */

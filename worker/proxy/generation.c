@@ -7,6 +7,7 @@
 #include <string.h>
 #include "common/base/mem.h"
 #include "worker/proxy/jwt.h"
+#include "worker/proxy/limit.h"
 
 /* ---- TLS ---- */
 
@@ -107,15 +108,17 @@ static struct generation_canary *find_canaries(const struct up *up, const struct
 /* ---- life ---- */
 
 struct generation *generation_new(const struct conf_text *text, uint64_t number, int keyring,
-                                  struct up *up, struct report *report)
+                                  struct up *up, struct limits *limits, struct report *report)
 {
     struct conf *conf = conf_build(text, report);
     struct contexts contexts;
     struct generation *g;
+    struct limit *bound = NULL;
 
     if (!conf)
         return NULL;
-    if (!contexts_init(&contexts, conf, up->conns->tls, keyring, report)) {
+    if (!contexts_init(&contexts, conf, up->conns->tls, keyring, report) ||
+        !(bound = limits_of_generation(limits, conf, up->segment, up->slot, report))) {
         contexts_free(&contexts, conf);
         conf_free(&conf);
         return NULL;
@@ -127,6 +130,7 @@ struct generation *generation_new(const struct conf_text *text, uint64_t number,
     g->fronts = contexts.fronts;
     g->backs = contexts.backs;
     g->jwt = contexts.jwt;
+    g->limits = bound;
     g->routers = xcalloc(conf->nlisteners + 1, sizeof *g->routers);
     g->sni_routers = xcalloc(conf->nlisteners + 1, sizeof *g->sni_routers);
     g->listeners = xcalloc(conf->nlisteners + 1, sizeof *g->listeners);
@@ -179,6 +183,7 @@ void generation_unref(struct generation **gp)
     free(g->routes);
     free(g->route_names);
     free(g->canaries);
+    free(g->limits);
     free(g->backends);
     conf_free(&g->conf);
     free(g);

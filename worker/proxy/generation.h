@@ -10,6 +10,9 @@
 #include "worker/proxy/sni_route.h"
 #include "worker/up/backend.h"
 
+struct limit;
+struct limits;
+
 /* Where a canary's weight stands, and what came of it is counted. */
 struct generation_canary {
     const struct stats_canary_shared *shared;
@@ -28,15 +31,17 @@ struct generation {
     uint16_t *route_names;               /* by conf_route.index, in the flight recorder */
     struct generation_canary *canaries;  /* by conf_canary.index */
     struct backend **backends;           /* by conf_backend.index; a reference each */
+    struct limit *limits;                /* by conf_limit.index (limit.h) */
     struct tls_front **fronts;           /* by conf_listener.index; NULL where tls is off */
     struct tls_back **backs;             /* by conf_backend.index; NULL where tls is off */
     struct jwt_rings *jwt;               /* jwt.h */
 };
 
 /* From a bundle's text and the keyring that belongs to it (-1: private keys are elsewhere, or there
- * are none); takes nothing over. NULL: `report` says why. One reference. */
+ * are none); takes nothing over. `limits`: their memory, NULL: there is none to be had. NULL:
+ * `report` says why. One reference. */
 struct generation *generation_new(const struct conf_text *text, uint64_t number, int keyring,
-                                  struct up *up, struct report *report);
+                                  struct up *up, struct limits *limits, struct report *report);
 static inline struct generation *generation_ref(struct generation *g)
 {
     g->refs++;

@@ -13,6 +13,7 @@
 #include "worker/proxy/access.h"
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/canary.h"
+#include "worker/proxy/limit.h"
 #include "worker/proxy/split.h"
 
 #define FLOW_MAX 65536
@@ -43,6 +44,7 @@ struct session {
     char *server_name, *sni; /* or NULL */
     struct flight_record *flight;
     uint16_t server_flight_name;
+    struct limit_uses *limits; /* what it took of them; or NULL */
     uint64_t began_us;
 };
 
@@ -176,6 +178,7 @@ static void session_end(struct session *s, enum end_reason why)
     log_line(s, why);
     record_end(s, why);
     count(s, why);
+    limit_session_over(&s->limits);
     conn_close(&s->server);
     up_end(&s->up, &result);
     bufq_clear(&s->first);
@@ -408,6 +411,36 @@ static void begin(struct session *s)
     up_begin(&s->up);
 }
 
+static bool is_within_networks(struct session *s)
+{
+    if (access_allows(s->route, &s->peer))
+        return true;
+    if (s->route_stats)
+        stat_inc(&s->route_stats->denied);
+    session_end(s, END_DENIED);
+    return false;
+}
+
+/* false: the session has ended. */
+static bool is_let_in(struct session *s)
+{
+    enum end_reason why;
+    struct vars v;
+
+    if (!is_within_networks(s))
+        return false;
+    if (s->route->limit.n == 0)
+        return true;
+    session_vars(s, &v);
+    why = limit_session(s->generation, s->route, &v, s->began_us, &s->limits);
+    if (why == END_OK)
+        return true;
+    if (s->route_stats && why != END_EXHAUSTED)
+        stat_inc(&s->route_stats->limited);
+    session_end(s, why);
+    return false;
+}
+
 /* NULL without memory. */
 static struct session *session_new(const struct session_way *way)
 {
@@ -460,13 +493,8 @@ void session_start(struct listener *l, struct conn *c, struct bufq *first,
     if (s->flight)
         fill_record(s, s->flight);
     conn_use(c, &session_user, s);
-    if (access_allows(s->route, &s->peer)) {
+    if (is_let_in(s))
         begin(s);
-        return;
-    }
-    if (s->route_stats)
-        stat_inc(&s->route_stats->denied);
-    session_end(s, END_DENIED);
 }
 
 void sessions_abort(struct proxy *p)

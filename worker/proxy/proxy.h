@@ -21,6 +21,7 @@ struct proxy {
     struct access_log log;
     struct up up;
     struct compress_pool compressors;
+    struct limits *limits;         /* memory that all workers share; NULL: none */
     struct recorder recorder;
     struct stats_worker *stats;
     struct generation *generation; /* in force; NULL before the first */
