@@ -17,6 +17,7 @@
 #include "common/core/bundle.h"
 #include "common/core/ipc.h"
 #include "common/core/limits.h"
+#include "worker/proxy/aside.h"
 #include "worker/proxy/passwords.h"
 #include "worker/self.h"
 
@@ -509,6 +510,7 @@ static int worker_init(struct worker *w, const struct role_args *args)
     list_init(&w->listeners);
     list_init(&p->sessions);
     list_init(&p->greetings);
+    asides_init(p);
     p->stats = STATS_SLOT(args->segment, worker, "worker", args->slot);
     assert(p->stats);
     stat_set(&p->stats->pid, (uint64_t)getpid());
@@ -548,6 +550,7 @@ static void worker_fini(struct worker *w)
     struct proxy *p = &w->proxy;
 
     accept_no_more(w);
+    asides_fini(p);
     up_close_idle(&p->up);
     conn_pool_fini(&p->conns); /* those that linger are counted out by their listeners */
     exchanges_fini(p);

@@ -222,6 +222,12 @@ struct conf_mark {
     struct slice name;  /* empty: none */
     struct slice value; /* p NULL: any */
 };
+/* Who is asked whether a request may go on. */
+struct conf_auth_request {
+    const struct conf_backend *backend; /* NULL: nobody */
+    struct slice path; /* with its query; empty: that of the request */
+};
+struct conf_field_names { struct slice *v; size_t n; };
 
 struct conf_respond {
     unsigned status; /* 0 = none */
@@ -355,6 +361,8 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_CANARY_START enum conf_canary_start
 #define CONF_C_LISTENERS struct conf_listeners
 #define CONF_C_HOSTS struct conf_hosts
+#define CONF_C_AUTH_REQUEST struct conf_auth_request
+#define CONF_C_ASKED_FIELDS struct conf_field_names
 #define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */
 #define CONF_C_PATH_EXACT struct slice
 #define CONF_C_PATH_REGEX struct conf_pattern

@@ -301,6 +301,23 @@ static void check_parts(struct conf_builder *b, const struct conf_section *s)
     conf_check_captures(b, s);
 }
 
+/* Backends that get requests of the route beside its own. */
+static void use_asides(struct checker *k, const struct conf_route *r)
+{
+    if (r->auth_request.backend)
+        k->is_used[r->auth_request.backend->index] = true;
+}
+
+static void check_asides(struct checker *k, const struct conf_section *s,
+                         const struct conf_route *r)
+{
+    use_asides(k, r);
+    if (is_set(s, offsetof(struct conf_route, auth_request_header)) && !r->auth_request.backend &&
+        !s->has_errors)
+        conf_section_warning(k->b, s, "auth_request_header", "means nothing, for there is no "
+                             "`auth_request`");
+}
+
 static void check_route(struct checker *k, const struct conf_section *s)
 {
     const struct conf_route *r = s->target;
@@ -321,6 +338,7 @@ static void check_route(struct checker *k, const struct conf_section *s)
                              "`timeout`");
     for (size_t i = 0; i < r->listener.n; i++)
         ntcp += r->listener.v[i]->mode == CONF_MODE_TCP;
+    check_asides(k, s, r);
     check_backends(k, s, r, ntcp > 0 || r->tls == CONF_ROUTE_PASSTHROUGH);
     if (r->listener.n == 0 && is_set(s, offsetof(struct conf_route, listener)) && s->has_errors)
         return; /* the listeners it was to have are unknown */
@@ -374,8 +392,10 @@ static void check_listener(struct checker *k, const struct conf_section *s)
 {
     const struct conf_listener *l = s->target;
 
-    if (l->default_backend)
+    if (l->default_backend) {
         k->is_used[l->default_backend->index] = true;
+        use_asides(k, &k->conf->route_defaults);
+    }
     if (l->default_backend && l->mode == CONF_MODE_TCP)
         k->has_sessions[l->default_backend->index] = true;
     check_needs_certificate(k, s, l);

@@ -126,6 +126,7 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
 /* The rows' types, in conf_values.c, conf_words.c, conf_lists.c, conf_tls.c, conf_templates.c and
  * conf_balance.c. */
 #define CONF_TYPES(X)                                                                          \
+    X(AUTH_REQUEST) X(ASKED_FIELDS)                                                  \
     X(BOOL) X(COUNT) X(WORKERS) X(SIZE) X(DURATION) X(NAME) X(RUN_DIR) X(ERROR_LOG)            \
     X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS) X(ACCESS)     \
     X(BACKEND) X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(CONTENT_TYPE)            \
@@ -241,6 +242,8 @@ struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kin
 /* Room for one more of n elements. Arrays double; the first growth in a section copies, for the
  * array is the defaults' until then. */
 void *conf_grow(struct conf_cursor *c, const void *v, size_t n, size_t size);
+/* A field that a request may be given: false when reported. */
+bool conf_field_name_is_good(struct conf_cursor *c, struct slice name);
 /* Cuts the first word off, at blanks; n 0: there is none. */
 struct slice conf_cut_word(struct slice *text);
 /* Cuts the status a value begins with off; 0: there is none. */

@@ -261,7 +261,7 @@ static bool next_rule(struct slice *rest, struct slice *item)
     return true;
 }
 
-static bool rule_name_is_good(struct conf_cursor *c, struct slice name)
+bool conf_field_name_is_good(struct conf_cursor *c, struct slice name)
 {
     if (!slice_is_token(name)) {
         conf_value_error(c, "'%.*s' is no name of a field", SLICE_ARG(name));
@@ -302,7 +302,7 @@ static void parse_rule(struct conf_cursor *c, struct slice text, void *field)
     struct slice name = slice_trim(slice_of(rest.p, colon));
     if (rule.op == CONF_RULE_REMOVE && slice_ends(name, SLICE(",")))
         name = slice_trim(slice_of(name.p, name.n - 1)); /* the list goes on in another line */
-    if (!rule_name_is_good(c, name))
+    if (!conf_field_name_is_good(c, name))
         return;
     if ((colon < rest.n) != (rule.op != CONF_RULE_REMOVE)) {
         conf_value_error(c, rule.op == CONF_RULE_REMOVE ? "`remove Name` takes no value"

@@ -354,6 +354,19 @@ ERRORS = [
      r"'later' is none of auto, manual"),
     ("no canary requests", CANARIED + CANARY + "min_requests = 0\n", "min_requests",
      r"'0' is below the least, 1"),
+    # auth_request
+    *[(f"{line}: {why}", f"[route b]\npath = /b\nbackend = pool\n{line}\n", line, says)
+      for why, line, says in [
+          ("no such backend", "auth_request = poul /x", r"poul.*did you mean 'pool'"),
+          ("no path", "auth_request = pool verify",
+           r"'verify' behind the backend is no path: write `pool /verify`"),
+          ("two paths", "auth_request = pool /a /b", r"'/a /b': a path has no blanks"),
+          ("a fragment", "auth_request = pool /a#b", r"'/a#b': a path has .* no '#'"),
+          ("no name", "auth_request_header = X-A, X B", r"'X B' is no name of a field"),
+          ("not for it to say", "auth_request_header = Content-Length",
+           r"Content-Length belongs to the connection"),
+          ("Host", "auth_request_header = host", r"Host is set by host_header"),
+          ("no time", "auth_request_timeout = 0", r"below the least, 1ms")]],
     # not built yet
     *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
       for kind, line in [
@@ -400,14 +413,14 @@ server = 127.0.0.1:1
 
 [route e]
 path = /e
-mirror = pool
+cache = pool
 respond = 200 ${NOT_SET_AT_ALL}
 """)
     done = s.check()
     out = findings(done)
     assert done.returncode == 1
     for text in ("backend = nope", "timeout_connect = 5", "mode = nonsense", "[bakend d]",
-                 "mirror = pool", "NOT_SET_AT_ALL"):
+                 "cache = pool", "NOT_SET_AT_ALL"):
         assert f"rpd.ini:{line_of(s, text)}: " in out, (text, out)
 
 

@@ -12,7 +12,7 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "t/unit/conf_fixture.h"
-#include "worker/proxy/proxy.h"
+#include "worker/proxy/aside.h"
 
 #define ORIGINS 2
 
@@ -135,6 +135,7 @@ static inline void proxy_setup(void)
     px.stats = STATS_SLOT(seg, worker, "worker", 0);
     list_init(&px.sessions);
     list_init(&px.greetings);
+    asides_init(&px);
     request_ids_init(&px.ids, 1, 2);
     px.regexes = regex_room_new();
     ck_assert_int_eq(loop_init(&px.loop), 0);
@@ -177,6 +178,7 @@ static inline void proxy_end(void)
     h1_down_abort(&px.h1_downs);
     sessions_abort(&px);
     spin(2);
+    asides_fini(&px);
     up_close_idle(&px.up);
     conn_pool_fini(&px.conns);
     exchanges_fini(&px);

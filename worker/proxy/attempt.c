@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include "worker/proxy/affinity.h"
+#include "worker/proxy/auth_request.h"
 #include "worker/proxy/body.h"
 #include "worker/proxy/cors.h"
 #include "worker/proxy/limit.h"
@@ -201,7 +202,7 @@ static void release_conn(void *arg, struct conn *c)
         server_keep(a->up.server, c);
 }
 
-static struct slice server_authority(const struct server *s)
+struct slice server_authority(const struct server *s)
 {
     return s->addr.sa.sa_family == AF_UNIX ? SLICE("localhost") : slice_str(s->text);
 }
@@ -413,6 +414,7 @@ static void pass_on(struct attempt *a, struct head *h)
     up_answered(&a->up, x->response_us);
     if (!via_add(h) || !affinity_answer(x, h) || !split_answer(x, h) ||
         !cors_answer(x, &h->fields) || !limit_answer(x, h) ||
+        !auth_request_answer(x, h) ||
         !exchange_rules(x, &x->route->response_header, &h->fields)) {
         exchange_fail(x, END_EXHAUSTED);
         return;

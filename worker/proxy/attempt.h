@@ -5,6 +5,9 @@
 
 #include "worker/proxy/exchange.h"
 
+/* The Host of a request that host_header = server makes. */
+struct slice server_authority(const struct server *s);
+
 /* Whose side it is. */
 static inline struct attempt *attempt_of(struct side *s)
 {

@@ -77,6 +77,7 @@ struct exchange {
     struct slice rest;              /* of an answer made here: what was not sent yet */
     uint64_t rest_on_way;           /* bytes of it that were sent and have not left */
     uint64_t granted;               /* body bytes, while they are for a server */
+    struct auth_request *auth;      /* in the arena; NULL: nobody was asked */
     struct attempt *lead;           /* whose side is stream.up once it is there */
     struct attempt *rival;          /* the other, while two are under way */
     struct attempt *hedge;          /* the second, in the arena; NULL: there was none */
@@ -113,6 +114,9 @@ void reply_error(struct exchange *x, enum end_reason why);
  * outlive the stream or are in its arena. The route's response_header rules apply as well. */
 void reply_error_with(struct exchange *x, enum end_reason why, unsigned status,
                       const struct field *extra, size_t n);
+/* What a server that was asked about the request has said against it, `why`: h's status and fields,
+ * which are changed, and the body. */
+void reply_of_server(struct exchange *x, enum end_reason why, struct head *h, struct slice body);
 
 /* finish.c: variables of this exchange as they are now. */
 void exchange_vars(const struct exchange *x, struct vars *v);

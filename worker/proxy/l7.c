@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "worker/proxy/affinity.h"
 #include "worker/proxy/attempt.h"
+#include "worker/proxy/auth_request.h"
 #include "worker/proxy/body.h"
 #include "worker/proxy/encode.h"
 #include "worker/proxy/route.h"
@@ -318,7 +319,7 @@ static void on_request_end(struct exchange *x, const struct fields *trailers)
     bool was_done = x->is_request_done;
 
     x->is_request_done = true;
-    x->trailers = trailers;
+    x->trailers = x->auth && trailers ? auth_request_trailers(x, trailers) : trailers;
     if (x->state == X_SPOOLING) {
         x->trailers = NULL;
         h->body = BODY_LENGTH;

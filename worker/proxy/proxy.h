@@ -11,6 +11,16 @@
 #include "worker/proxy/recorder.h"
 #include "worker/proxy/rules.h"
 
+/* Requests of rpd's own (aside.c), and those of them that are copies of others (mirror.c). */
+struct asides {
+    struct list mirrors;   /* struct aside */
+    size_t nmirrors;
+    uint64_t draws;        /* where the even sequence of mirror.c is */
+    uint64_t held;         /* bytes of bodies that have not left */
+    void *free;            /* struct aside, recycled */
+    size_t nfree;
+};
+
 struct proxy {
     struct loop loop;
     struct buf_pool bufs;
@@ -33,6 +43,7 @@ struct proxy {
     struct request_ids ids;
     struct passwords *passwords;   /* auth_basic.c's; NULL until one is asked for */
     struct regex_room *regexes;    /* where all patterns are matched */
+    struct asides asides;
     uint64_t draws;                /* where the even sequence of split.c is */
     bool is_retiring;
 };

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 #include "common/base/json.h"
+#include "worker/proxy/auth_request.h"
 #include "worker/proxy/cors.h"
 #include "worker/proxy/encode.h"
 #include "worker/proxy/limit.h"
@@ -60,8 +61,10 @@ static void reply(struct exchange *x, struct head *h, struct slice body)
         h->has_length = false;
     }
     h->reason = status_reason(h->status);
-    if (!fields_add(&h->fields, FIELD_DATE, SLICE("Date"),
-                    slice_of(loop_http_date(&x->proxy->loop), 29)) ||
+    if (!auth_request_answer(x, h) ||
+        (!fields_may_have(&h->fields, FIELD_DATE) &&
+         !fields_add(&h->fields, FIELD_DATE, SLICE("Date"),
+                     slice_of(loop_http_date(&x->proxy->loop), 29))) ||
         (x->route && !cors_answer(x, &h->fields)) ||
         !limit_answer(x, h) ||
         (x->route && !exchange_rules(x, &x->route->response_header, &h->fields)) ||
@@ -86,6 +89,17 @@ void reply_text(struct exchange *x, unsigned status, struct slice location, stru
         exchange_abort(x, END_EXHAUSTED);
     else
         reply(x, &h, body);
+}
+
+void reply_of_server(struct exchange *x, enum end_reason why, struct head *h, struct slice body)
+{
+    x->end = why;
+    x->is_error_told = true;
+    h->minor = 1;
+    if (via_add(h))
+        reply(x, h, body);
+    else
+        exchange_abort(x, END_EXHAUSTED);
 }
 
 /* ---- the route's own ---- */

@@ -8,6 +8,7 @@
 #include "worker/proxy/auth_basic.h"
 #include "worker/proxy/jwt.h"
 #include "worker/proxy/limit.h"
+#include "worker/proxy/auth_request.h"
 #include "worker/proxy/split.h"
 
 struct step {
@@ -24,6 +25,7 @@ static const struct step steps[] = {
     { CONF_STEP_LIMIT, limit_request, NULL },
     { CONF_STEP_BASIC, auth_basic_step, auth_basic_drop },
     { CONF_STEP_JWT, jwt_step, NULL },
+    { CONF_STEP_AUTH_REQUEST, auth_request_step, auth_request_drop },
     { CONF_STEP_LIMIT_AFTER, limit_request_after, NULL },
     { CONF_STEP_SPLIT, split_request, NULL },
     { CONF_STEP_CANARY, canary_request, NULL },
