@@ -18,6 +18,7 @@
 #include "common/core/ipc.h"
 #include "common/core/limits.h"
 #include "worker/proxy/aside.h"
+#include "worker/proxy/mirror.h"
 #include "worker/proxy/passwords.h"
 #include "worker/self.h"
 
@@ -197,8 +198,10 @@ static void apply_global(struct worker *w, const struct conf_global *g)
     struct proxy *p = &w->proxy;
 
     accept_gate_set_max(&p->gate, g->max_connections);
-    p->bufs.used_max = (size_t)g->max_connections * BUFS_PER_CONNECTION + BUFS_KEPT;
-    p->arenas.used_max = (size_t)g->max_connections * BLOCKS_PER_CONNECTION + BLOCKS_KEPT;
+    p->bufs.used_max = (size_t)g->max_connections * BUFS_PER_CONNECTION + BUFS_KEPT +
+                       MIRROR_BUFS;
+    p->arenas.used_max = (size_t)g->max_connections * BLOCKS_PER_CONNECTION + BLOCKS_KEPT +
+                         MIRROR_BLOCKS;
 }
 
 /* fds[at...] as ipc.h says of IPC_GENERATION and IPC_LOGS; taken over. */
@@ -492,7 +495,7 @@ static void seed_numbers(struct proxy *p, unsigned index)
 
     self[0] = ~self[0];
     request_ids_init(&p->ids, hash_bytes(self, sizeof self), worker);
-    p->draws = worker;
+    p->draws = p->asides.draws = worker;
 }
 
 static int worker_init(struct worker *w, const struct role_args *args)

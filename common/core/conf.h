@@ -227,6 +227,11 @@ struct conf_auth_request {
     const struct conf_backend *backend; /* NULL: nobody */
     struct slice path; /* with its query; empty: that of the request */
 };
+/* Who gets copies of requests. */
+struct conf_mirror {
+    const struct conf_backend *backend; /* NULL: nobody */
+    uint32_t share; /* hundredths of a percent of them */
+};
 struct conf_field_names { struct slice *v; size_t n; };
 
 struct conf_respond {
@@ -363,6 +368,7 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_HOSTS struct conf_hosts
 #define CONF_C_AUTH_REQUEST struct conf_auth_request
 #define CONF_C_ASKED_FIELDS struct conf_field_names
+#define CONF_C_MIRROR struct conf_mirror
 #define CONF_C_PATH struct slice /* "" or starts with "/"; no trailing slash but for "/" */
 #define CONF_C_PATH_EXACT struct slice
 #define CONF_C_PATH_REGEX struct conf_pattern

@@ -1,6 +1,9 @@
-/* Settings of a route's requests to other backends beside its own: auth_request. Reached
+/* Settings of a route's requests to other backends beside its own: auth_request, mirror. Reached
  * through the rows of the settings table only. */
 #include "common/core/conf_impl.h"
+#include "common/core/units.h"
+
+#define SHARE_ALL 10000
 
 /* The first word of *rest as a backend; NULL when reported. */
 static const struct conf_backend *cut_backend(struct conf_cursor *c, struct slice *rest)
@@ -92,3 +95,55 @@ static void print_field_name(const void *field, size_t i, struct strbuf *out)
 COUNT_OF(ASKED_FIELDS)
 LIST_TYPE(ASKED_FIELDS, .name = "list of fields", .parse = parse_field_name,
           .count = count_ASKED_FIELDS, .print = print_field_name);
+
+/* ---- mirror ---- */
+
+static bool parse_share(struct conf_cursor *c, struct slice text, uint32_t *share)
+{
+    struct strbuf error;
+    uint64_t value;
+    bool is_good;
+
+    strbuf_init(&error);
+    is_good = units_percent(text, &value, &error);
+    if (is_good && (value == 0 || value > SHARE_ALL)) {
+        strbuf_printf(&error, "'%.*s': a share is above 0%% and at most 100%%", SLICE_ARG(text));
+        is_good = false;
+    }
+    if (is_good)
+        *share = (uint32_t)value;
+    else
+        conf_value_error(c, "%s", error.s);
+    strbuf_fini(&error);
+    return is_good;
+}
+
+static void parse_mirror(struct conf_cursor *c, struct slice text, void *field)
+{
+    struct conf_mirror *out = field;
+    struct slice rest = text;
+    const struct conf_backend *backend = cut_backend(c, &rest);
+    uint32_t share = SHARE_ALL;
+
+    if (backend && (rest.n == 0 || parse_share(c, rest, &share)))
+        *out = (struct conf_mirror){ backend, share };
+}
+
+static size_t count_mirror(const void *field)
+{
+    const struct conf_mirror *value = field;
+
+    return value->backend != NULL;
+}
+
+static void print_mirror(const void *field, size_t i, struct strbuf *out)
+{
+    const struct conf_mirror *value = field;
+
+    (void)i;
+    strbuf_printf(out, "%s ", value->backend->name);
+    units_print_percent(value->share, out);
+}
+
+TYPE(MIRROR, .name = "backend, perhaps with a share", .takes_empty = true, .parse = parse_mirror,
+     .count = count_mirror, .print = print_mirror);

@@ -306,6 +306,8 @@ static void use_asides(struct checker *k, const struct conf_route *r)
 {
     if (r->auth_request.backend)
         k->is_used[r->auth_request.backend->index] = true;
+    if (r->mirror.backend)
+        k->is_used[r->mirror.backend->index] = true;
 }
 
 static void check_asides(struct checker *k, const struct conf_section *s,
@@ -316,6 +318,9 @@ static void check_asides(struct checker *k, const struct conf_section *s,
         !s->has_errors)
         conf_section_warning(k->b, s, "auth_request_header", "means nothing, for there is no "
                              "`auth_request`");
+    if (is_set(s, offsetof(struct conf_route, mirror)) && r->mirror.backend &&
+        conf_route_nbackends(r) == 0 && !s->has_errors)
+        conf_section_warning(k->b, s, "mirror", "means nothing, for the route has no `backend`");
 }
 
 static void check_route(struct checker *k, const struct conf_section *s)

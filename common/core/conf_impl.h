@@ -126,7 +126,7 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
 /* The rows' types, in conf_values.c, conf_words.c, conf_lists.c, conf_tls.c, conf_templates.c and
  * conf_balance.c. */
 #define CONF_TYPES(X)                                                                          \
-    X(AUTH_REQUEST) X(ASKED_FIELDS)                                                  \
+    X(AUTH_REQUEST) X(ASKED_FIELDS) X(MIRROR)                                                  \
     X(BOOL) X(COUNT) X(WORKERS) X(SIZE) X(DURATION) X(NAME) X(RUN_DIR) X(ERROR_LOG)            \
     X(ACCESS_LOG) X(INCLUDE) X(LOG_LEVEL) X(LOG_FORMAT) X(BINDS) X(MODE) X(NETS) X(ACCESS)     \
     X(BACKEND) X(LISTENERS) X(HOSTS) X(PATH) X(RESPOND) X(REDIRECT) X(CONTENT_TYPE)            \

@@ -354,7 +354,7 @@ ERRORS = [
      r"'later' is none of auto, manual"),
     ("no canary requests", CANARIED + CANARY + "min_requests = 0\n", "min_requests",
      r"'0' is below the least, 1"),
-    # auth_request
+    # auth_request, mirror
     *[(f"{line}: {why}", f"[route b]\npath = /b\nbackend = pool\n{line}\n", line, says)
       for why, line, says in [
           ("no such backend", "auth_request = poul /x", r"poul.*did you mean 'pool'"),
@@ -366,12 +366,17 @@ ERRORS = [
           ("not for it to say", "auth_request_header = Content-Length",
            r"Content-Length belongs to the connection"),
           ("Host", "auth_request_header = host", r"Host is set by host_header"),
-          ("no time", "auth_request_timeout = 0", r"below the least, 1ms")]],
+          ("no time", "auth_request_timeout = 0", r"below the least, 1ms"),
+          ("no such backend", "mirror = poul", r"poul.*did you mean 'pool'"),
+          ("no percentage", "mirror = pool 10", r"'10'.*write 5% or 0\.25%"),
+          ("nothing", "mirror = pool 0%", r"'0%': a share is above 0% and at most 100%"),
+          ("too much", "mirror = pool 101%", r"'101%': a share is above 0%")]],
+    ("mirror of sessions", "[listener t]\nbind = @t@\nmode = tcp\n[route t]\nlistener = t\n"
+     "backend = pool\nmirror = pool\n", "mirror = pool", r"does not belong in a route of a tcp"),
     # not built yet
     *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
       for kind, line in [
-          ("listener", "http2_cleartext = on"),
-          ("route", "mirror = pool"), ("route", "cache = c")]],
+          ("listener", "http2_cleartext = on"), ("route", "cache = c")]],
     ("not yet: protocol http2", "[backend b]\nserver = 127.0.0.1:1\nprotocol = http2\n", "http2",
      r"not supported yet"),
     *[(f"not yet: [{kind}]", f"[{kind}]\nx = 1\n", f"[{kind}]", r"not supported yet")

@@ -14,6 +14,7 @@
 #include "worker/proxy/body.h"
 #include "worker/proxy/cors.h"
 #include "worker/proxy/limit.h"
+#include "worker/proxy/mirror.h"
 #include "worker/proxy/split.h"
 #include "worker/proxy/encode.h"
 #include "worker/up/failure.h"
@@ -286,7 +287,7 @@ static void lead(struct attempt *a, bool is_reused)
     x->stream.up = &a->h1_up.side;
     x->detail = NULL;
     x->connect_us = a->up.connect_us;
-    x->stream.down->wants_pipe = x->stream.up->can_pipe && !x->spool;
+    x->stream.down->wants_pipe = x->stream.up->can_pipe && !x->spool && !x->mirror;
     exchange_record_sent(x, is_reused);
 }
 
@@ -304,6 +305,8 @@ static void on_ready(struct up_request *r, struct conn *c, bool is_reused)
         attempt_failed(a, END_EXHAUSTED);
         return;
     }
+    if (mirror_is_due(x))
+        mirror_begin(x, &head);
     up->wants_pipe = x->stream.down->can_pipe;
     up->ops->send_head(up, &head);
     body_begin(a);

@@ -8,6 +8,7 @@
 #include "worker/proxy/body.h"
 
 #include "worker/proxy/attempt.h"
+#include "worker/proxy/mirror.h"
 
 static bool spool_make(struct exchange *x)
 {
@@ -48,7 +49,7 @@ void body_forget(struct exchange *x)
     x->is_body_sent = true;
     spool_fini(x->spool);
     x->spool = NULL;
-    x->stream.down->wants_pipe = up->can_pipe;
+    x->stream.down->wants_pipe = up->can_pipe && !x->mirror;
 }
 
 static void grant(struct attempt *a)
@@ -61,6 +62,13 @@ static void grant(struct attempt *a)
         return;
     x->granted = allowed;
     down->ops->grant(down, more);
+}
+
+static void end(struct exchange *x, struct side *up, const struct fields *trailers)
+{
+    if (x->mirror)
+        mirror_body_end(x);
+    up->ops->send_end(up, trailers);
 }
 
 /* What is kept, as far as the credit of one direction goes. */
@@ -77,10 +85,12 @@ static void pump(struct attempt *a)
             attempt_failed(a, END_EXHAUSTED);
             return;
         }
+        if (x->mirror)
+            mirror_body(x, b, a->read_at - b->len);
         up->ops->send_data(up, b);
     }
     if (x->is_request_done && a->read_at == x->spool->size && !a->h1_up.is_request_done)
-        up->ops->send_end(up, x->trailers);
+        end(x, up, x->trailers);
 }
 
 void body_begin(struct attempt *a)
@@ -92,7 +102,7 @@ void body_begin(struct attempt *a)
     if (x->spool)
         pump(a);
     else if (x->is_request_done)
-        up->ops->send_end(up, NULL);
+        end(x, up, NULL);
     if (!x->is_request_done && a->is_connected)
         grant(a);
 }
@@ -125,6 +135,8 @@ void body_data(struct exchange *x, struct buf *b)
     bool is_kept = !x->spool || keep(x, b, is_passed_on);
 
     if (is_passed_on) {
+        if (x->mirror)
+            mirror_body(x, b, x->spool ? x->lead->read_at : MIRROR_NEXT);
         if (x->spool)
             x->lead->read_at = x->spool->size;
         else
@@ -148,5 +160,5 @@ void body_end(struct exchange *x)
     if (x->spool && x->state != X_TUNNELLING)
         pump(x->lead);
     else
-        up->ops->send_end(up, x->trailers);
+        end(x, up, x->trailers);
 }

@@ -78,6 +78,7 @@ struct exchange {
     uint64_t rest_on_way;           /* bytes of it that were sent and have not left */
     uint64_t granted;               /* body bytes, while they are for a server */
     struct auth_request *auth;      /* in the arena; NULL: nobody was asked */
+    struct aside *mirror;           /* the request's copy, while it is told more; else NULL */
     struct attempt *lead;           /* whose side is stream.up once it is there */
     struct attempt *rival;          /* the other, while two are under way */
     struct attempt *hedge;          /* the second, in the arena; NULL: there was none */
@@ -97,6 +98,7 @@ struct exchange {
     bool is_error_told : 1;         /* of `end`, by an answer made here */
     bool is_ruled : 1;              /* the route's request_header rules were applied */
     bool is_tester : 1;             /* of a canary */
+    bool is_mirror_drawn : 1;       /* whether it has a copy was decided */
     bool has_hedge_timer : 1;
     struct attempt first;           /* last, for what of it is not set at first */
     struct timer hedge_timer;       /* if has_hedge_timer */

@@ -5,6 +5,7 @@
 #include "worker/proxy/canary.h"
 #include "worker/proxy/encode.h"
 #include "worker/proxy/limit.h"
+#include "worker/proxy/mirror.h"
 
 static struct slice text_or_none(const char *s)
 {
@@ -137,6 +138,8 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     log_line(x);
     if (x->limits)
         limit_request_over(x);
+    if (x->mirror) /* the rest of the body will not come */
+        mirror_drop(x);
     if (x->server)
         server_unref(&x->server);
     if (x->encode)

@@ -6,9 +6,9 @@
 #include "worker/proxy/canary.h"
 #include "worker/proxy/cors.h"
 #include "worker/proxy/auth_basic.h"
+#include "worker/proxy/auth_request.h"
 #include "worker/proxy/jwt.h"
 #include "worker/proxy/limit.h"
-#include "worker/proxy/auth_request.h"
 #include "worker/proxy/split.h"
 
 struct step {
