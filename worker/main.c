@@ -431,12 +431,12 @@ static void on_message(struct worker *w, struct ipc_msg *msg)
     case IPC_CONFIG:
     case IPC_ORPHAN:
     case IPC_KEYS_ALLOW:
+    case IPC_CANARY:
         break;
     case IPC_KEYS:
         on_keys(w, msg);
         break;
     case IPC_TICKETS:
-    case IPC_CANARY:
         on_tickets(w, msg);
         break;
     case IPC_NAMES:
