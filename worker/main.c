@@ -496,6 +496,7 @@ static void seed_numbers(struct proxy *p, unsigned index)
     self[0] = ~self[0];
     request_ids_init(&p->ids, hash_bytes(self, sizeof self), worker);
     p->draws = p->asides.draws = worker;
+    p->fault_draws = ~worker;
 }
 
 static int worker_init(struct worker *w, const struct role_args *args)

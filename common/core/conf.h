@@ -273,6 +273,15 @@ struct conf_cors_texts {
     bool is_any;                           /* every origin gets the same answer */
 };
 
+/* What happens to a share of requests, on purpose. */
+struct conf_fault {
+    uint32_t delay_ms; /* 0: none, but */
+    unsigned status;   /* this answer */
+    uint32_t share;    /* of requests, in hundredths of a percent */
+    struct slice text; /* for logs: `delay 2s` */
+};
+struct conf_faults { struct conf_fault *v; size_t n; };
+
 /* What the server gets in place of the client's path. */
 struct conf_rewrite {
     enum conf_rewrite_how how;
@@ -380,6 +389,7 @@ struct conf_texts { struct slice *v; size_t n; };
 #define CONF_C_CORS_ORIGINS struct conf_cors_origins
 #define CONF_C_CORS_METHODS struct conf_tokens
 #define CONF_C_FIELD_NAMES struct conf_tokens
+#define CONF_C_FAULTS struct conf_faults
 #define CONF_C_REWRITE struct conf_rewrite
 #define CONF_C_CONTENT_TYPE struct slice /* "": none */
 #define CONF_C_REALM struct slice /* "": none was set */

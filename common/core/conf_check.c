@@ -228,8 +228,7 @@ static void check_session_keys(struct checker *k, const struct conf_section *s,
             continue;
         conf_section_error(k->b, s, setting->key, "does not belong in a route %s, which takes "
                            "%slistener, allow, deny, limit, backend, timeouts, retries, "
-                           "retry_on and "
-                           "access_log",
+                           "retry_on and access_log",
                            r->tls == CONF_ROUTE_PASSTHROUGH ? "with tls = passthrough"
                                                             : "of a tcp listener",
                            use == CONF_USE_SNI ? "host, " : "");

@@ -136,8 +136,8 @@ bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
     X(EJECT_ON) X(HEDGE) X(NAMESERVERS) X(SPLIT) X(PATH_EXACT) X(PATH_REGEX) X(METHODS)        \
     X(HEADERS) X(PARAMS) X(REWRITE) X(CODINGS) X(MEDIA_TYPES) X(TEXT) X(TEXTS) X(FILES)        \
     X(CORS_ORIGINS) X(CORS_METHODS) X(FIELD_NAMES) X(CANARY) X(STEPS) X(SLOWEST)               \
-    X(HEADER_MARK) X(COOKIE_MARK) X(PROGRAM) X(CANARY_START) X(REALM) X(RATE) X(KEY) X(LIMITS)
-
+    X(HEADER_MARK) X(COOKIE_MARK) X(PROGRAM) X(CANARY_START) X(RATE) X(KEY) X(LIMITS) X(REALM) \
+    X(FAULTS)
 /* For a TYPE whose field is a struct slice, "" being none: its members of struct conf_type. */
 void conf_clear_text(void *field);
 size_t conf_count_text(const void *field);
@@ -303,13 +303,13 @@ void conf_check_captures(struct conf_builder *b, const struct conf_section *s);
 /* Adds what a route asks of requests beside listener, host and method: the same text for all that
  * ask the same. */
 void conf_match_key(const struct conf_route *r, struct arena *arena, struct strbuf *key);
-/* auth_basic into route->users. */
-void conf_settle_auth(struct conf_builder *b);
 /* Limits: what they are by what was said, and what is wrong with them (conf_limit.c). */
 void conf_settle_limits(struct conf_builder *b);
 void conf_check_limits(struct conf_builder *b);
 /* Something that a tcp session has, of which nothing was read as a request. */
 bool conf_var_is_of_sessions(enum var_id var);
+/* auth_basic into route->users. */
+void conf_settle_auth(struct conf_builder *b);
 /* Which steps each route has. */
 void conf_settle_steps(struct conf *conf);
 

@@ -149,7 +149,8 @@ void conf_check_rewrite(struct conf_builder *b, const struct conf_section *s)
 
     if (r->rewrite.how == CONF_REWRITE_OFF)
         return;
-    if (r->rewrite.how == CONF_REWRITE_PREFIX && r->path.n == 0 && !s->has_errors)
+    if (r->rewrite.how == CONF_REWRITE_PREFIX && r->path.n == 0 && r->path_exact.n == 0 &&
+        !s->has_errors)
         conf_section_error(b, s, "rewrite", "`prefix` replaces what `path` matched, and the route "
                            "has no path");
     if (r->raw_path)

@@ -16,6 +16,8 @@ static uint32_t steps_of(const struct conf_route *r)
         steps |= CONF_STEP_JWT;
     if (r->auth_request.backend)
         steps |= CONF_STEP_AUTH_REQUEST;
+    if (r->fault.n > 0)
+        steps |= CONF_STEP_FAULT;
     if (r->split.n > 1)
         steps |= CONF_STEP_SPLIT;
     if (r->canary)

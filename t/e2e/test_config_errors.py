@@ -250,6 +250,17 @@ ERRORS = [
     ("allowed and denied",
      "[route b]\npath = /b\nbackend = pool\nallow = 10.0.0.0/8\ndeny = ::1, 10.0.0.0/8\n",
      "deny = ", r"10\.0\.0\.0/8 is denied \(.*\) and allowed \(.*rpd.ini:\d+\)"),
+    # faults
+    *[(f"fault = {value}", f"[route b]\npath = /b\nbackend = pool\nfault = {value}\n",
+       "fault = ", says) for value, says in [
+           ("dely 2s", r"did you mean 'delay'"),
+           ("delay", r"write `delay 2s 5%` or `status 503 1%`"),
+           ("delay 2", r"'2' has no unit"), ("delay 0", r"'0' is no delay from 1ms to 1h"),
+           ("delay 2h", r"'2h' is no delay"), ("status 200", r"'200' is no status from 400 to 599"),
+           ("status abc", r"'abc' is no status"), ("status 503 5", r"'5' is no percentage"),
+           ("delay 1s 101%", r"more than all requests"),
+           ("delay 1s 5% 3", r"'5% 3' is no percentage"),
+           ("delay 1s, staus 503", r"did you mean 'status'")]],
     # cors
     *[(f"cors: {text}", f"[route b]\npath = /b\nbackend = pool\n{text}\n",
        text.splitlines()[-1], says) for text, says in [
@@ -376,7 +387,8 @@ ERRORS = [
     # not built yet
     *[(f"not yet: {kind}.{line.split()[0]}", f"[{kind} b]\n{line}\n", line, r"not supported yet")
       for kind, line in [
-          ("listener", "http2_cleartext = on"), ("route", "cache = c")]],
+          ("listener", "http2_cleartext = on"),
+          ("route", "cache = c")]],
     ("not yet: protocol http2", "[backend b]\nserver = 127.0.0.1:1\nprotocol = http2\n", "http2",
      r"not supported yet"),
     *[(f"not yet: [{kind}]", f"[{kind}]\nx = 1\n", f"[{kind}]", r"not supported yet")

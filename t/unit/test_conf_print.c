@@ -39,6 +39,7 @@ static const char *const full =
     "[route i]\npath = /i\nbackend = app\n"
     "cors = HTTPS://A.test:443, http://*.B.test:81, http://[::1]:82, *\ncors_methods = GET, PUT\n"
     "cors_headers = X-A, X-$$\ncors_expose = *\ncors_max_age = 0\n"
+    "[route j]\npath = /j\nrespond = 204\nfault = delay 1500ms 0.25%, status 503\n"
     "[route g]\npath = /g\nredirect = https\n[route h]\npath = /h\nredirect = https:444\n"
     "[route f]\npath = /f\nbackend = app\nrewrite = regex  ^/f/(\\w+)$   /$1.$$?x=$host\n"
     "[backend app]\n"

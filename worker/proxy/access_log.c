@@ -205,6 +205,7 @@ static const struct json_key json_keys[] = {
     { "connect_time", VAR_CONNECT_TIME, true }, { "retries", VAR_RETRIES, true },
     { "request_id", VAR_REQUEST_ID, false }, { "referer", VAR_REFERER, false },
     { "user_agent", VAR_USER_AGENT, false }, { "end_reason", VAR_END_REASON, false },
+    { "fault", VAR_FAULT, false },
     { "tls_version", VAR_TLS_VERSION, false }, { "tls_cipher", VAR_TLS_CIPHER, false },
     { "sni", VAR_SNI, false },
     { "tls_client_subject", VAR_TLS_CLIENT_SUBJECT, false },

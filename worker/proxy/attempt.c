@@ -13,10 +13,11 @@
 #include "worker/proxy/auth_request.h"
 #include "worker/proxy/body.h"
 #include "worker/proxy/cors.h"
+#include "worker/proxy/encode.h"
+#include "worker/proxy/fault.h"
 #include "worker/proxy/limit.h"
 #include "worker/proxy/mirror.h"
 #include "worker/proxy/split.h"
-#include "worker/proxy/encode.h"
 #include "worker/up/failure.h"
 
 /* ---- the end of a try ---- */
@@ -416,8 +417,8 @@ static void pass_on(struct attempt *a, struct head *h)
     exchange_record_response(x);
     up_answered(&a->up, x->response_us);
     if (!via_add(h) || !affinity_answer(x, h) || !split_answer(x, h) ||
-        !cors_answer(x, &h->fields) || !limit_answer(x, h) ||
-        !auth_request_answer(x, h) ||
+        !cors_answer(x, &h->fields) || !auth_request_answer(x, h) || !limit_answer(x, h) ||
+        !fault_answer(x, &h->fields) ||
         !exchange_rules(x, &x->route->response_header, &h->fields)) {
         exchange_fail(x, END_EXHAUSTED);
         return;

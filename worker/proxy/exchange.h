@@ -56,6 +56,8 @@ struct exchange {
     struct slice raw_path;          /* the path as it came, where it was not normal; else p NULL */
     struct slice new_path;          /* what the server gets instead of the path; p NULL: the path */
     const struct regex_captures *captures; /* of the route's path_regex; NULL: it has none */
+    const struct conf_fault *fault; /* the last that befell it; NULL: none */
+    struct fault_wait *fault_wait;  /* in the arena, while one delays it */
     struct slice cors_origin;       /* who may read the answer, if is_cors_known; p NULL: nobody */
     struct spool *spool;            /* the body as far as it came; in the arena. NULL: not kept */
     const struct fields *trailers;  /* of the request, once it is done */

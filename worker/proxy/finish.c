@@ -42,6 +42,7 @@ void exchange_vars(const struct exchange *x, struct vars *v)
         .connect_us = x->connect_us,
         .retries = exchange_retries(x),
         .end = x->end,
+        .fault = x->fault ? x->fault->text : SLICE_NONE,
         .captures = x->captures,
     };
 }
@@ -136,10 +137,10 @@ void exchange_finish(struct exchange *x, const struct side *down, enum end_reaso
     proxy_count_shed(p, x->end);
     exchange_record_end(x, down);
     log_line(x);
-    if (x->limits)
-        limit_request_over(x);
     if (x->mirror) /* the rest of the body will not come */
         mirror_drop(x);
+    if (x->limits)
+        limit_request_over(x);
     if (x->server)
         server_unref(&x->server);
     if (x->encode)

@@ -45,6 +45,7 @@ struct proxy {
     struct regex_room *regexes;    /* where all patterns are matched */
     struct asides asides;
     uint64_t draws;                /* where the even sequence of split.c is */
+    uint64_t fault_draws;          /* requests that fault.c has drawn for, from a seed on */
     bool is_retiring;
 };
 

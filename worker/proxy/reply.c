@@ -5,6 +5,7 @@
 #include "worker/proxy/auth_request.h"
 #include "worker/proxy/cors.h"
 #include "worker/proxy/encode.h"
+#include "worker/proxy/fault.h"
 #include "worker/proxy/limit.h"
 
 /* Seconds after which a client may ask again that got a 503 from here (RFC 9110 10.2.3): a place in
@@ -65,8 +66,8 @@ static void reply(struct exchange *x, struct head *h, struct slice body)
         (!fields_may_have(&h->fields, FIELD_DATE) &&
          !fields_add(&h->fields, FIELD_DATE, SLICE("Date"),
                      slice_of(loop_http_date(&x->proxy->loop), 29))) ||
-        (x->route && !cors_answer(x, &h->fields)) ||
-        !limit_answer(x, h) ||
+        (x->route && !cors_answer(x, &h->fields)) || !limit_answer(x, h) ||
+        !fault_answer(x, &h->fields) ||
         (x->route && !exchange_rules(x, &x->route->response_header, &h->fields)) ||
         (x->route && x->route->compress.n > 0 && !encode_head(x, h))) {
         exchange_abort(x, END_EXHAUSTED);

@@ -3,10 +3,11 @@
 
 #include <assert.h>
 #include "worker/proxy/access.h"
-#include "worker/proxy/canary.h"
-#include "worker/proxy/cors.h"
 #include "worker/proxy/auth_basic.h"
 #include "worker/proxy/auth_request.h"
+#include "worker/proxy/canary.h"
+#include "worker/proxy/cors.h"
+#include "worker/proxy/fault.h"
 #include "worker/proxy/jwt.h"
 #include "worker/proxy/limit.h"
 #include "worker/proxy/split.h"
@@ -27,6 +28,7 @@ static const struct step steps[] = {
     { CONF_STEP_JWT, jwt_step, NULL },
     { CONF_STEP_AUTH_REQUEST, auth_request_step, auth_request_drop },
     { CONF_STEP_LIMIT_AFTER, limit_request_after, NULL },
+    { CONF_STEP_FAULT, fault_step, fault_drop },
     { CONF_STEP_SPLIT, split_request, NULL },
     { CONF_STEP_CANARY, canary_request, NULL },
 };

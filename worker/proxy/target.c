@@ -70,7 +70,9 @@ static enum end_reason refuse(struct exchange *x, const char *why)
 static enum end_reason replace_prefix(struct exchange *x, struct slice path)
 {
     const struct conf_route *r = x->route;
-    size_t matched = r->path.n > 1 ? r->path.n : 0; /* of "/" nothing but what follows it */
+    size_t matched = r->path_exact.n > 0 ? r->path_exact.n
+                     : r->path.n > 1     ? r->path.n
+                                         : 0; /* of "/" nothing but what follows it */
     struct slice rest = slice_of(path.p + matched, path.n - matched);
     struct slice prefix = r->rewrite.prefix;
     char *text, *at;

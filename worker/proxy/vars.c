@@ -168,6 +168,7 @@ static struct slice value_of(const struct template_part *part, const struct vars
     case VAR_TIME_LOCAL: return time_text(scratch, v, part->var);
     case VAR_REFERER: return field_value(v, FIELD_REFERER);
     case VAR_USER_AGENT: return field_value(v, FIELD_USER_AGENT);
+    case VAR_FAULT: return v->fault;
     case VAR_END_REASON: return slice_str(end_reason_text(v->end));
     case VAR_TLS_VERSION: return v->tls ? slice_str(v->tls->version) : SLICE_NONE;
     case VAR_TLS_CIPHER: return v->tls ? slice_str(v->tls->cipher) : SLICE_NONE;

@@ -25,6 +25,7 @@ struct vars {
     uint64_t duration_us, response_us, connect_us; /* UINT64_MAX: none */
     uint32_t retries;
     enum end_reason end;
+    struct slice fault;
     struct slice time_local; /* of this second; empty: the clock is asked */
     const struct jwt_claims *claims; /* NULL: no token was asked for */
     const struct regex_captures *captures; /* $0 to $9; NULL: nothing was matched */
