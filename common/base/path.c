@@ -151,26 +151,27 @@ static struct slice cut_loosely(struct slice *rest)
     return part;
 }
 
-/* Walks one more segment down or up. Readers differ in what parts a segment: a name in it leads
- * down once, for whoever sees fewer parts, and every `..` leads up, for whoever sees more: *depth
- * is the least that any of them has. false: some reader is above the root. */
-static bool climb(size_t *depth, struct slice segment)
+/* Walks one more segment down or up. Readers differ in what parts a segment; a name in it leads
+ * down once, for whoever sees fewest parts. A `..` has to be one for all of them. */
+static enum path_verdict climb(size_t *depth, struct slice segment)
 {
-    bool has_name = false;
+    bool is_up = slice_eq(segment, SLICE("..")), has_name = false;
 
     while (segment.p) {
         struct slice part = cut_loosely(&segment);
 
         if (slice_eq(part, SLICE(".."))) {
             if (*depth == 0)
-                return false;
+                return PATH_CLIMBS;
+            if (!is_up)
+                return PATH_HIDES;
             --*depth;
         } else if (part.n > 0 && !slice_eq(part, SLICE(".")) && !has_name) {
             has_name = true;
             ++*depth;
         }
     }
-    return true;
+    return PATH_GOOD;
 }
 
 /* ---- the whole ---- */
@@ -193,8 +194,9 @@ enum path_verdict path_normalise(struct slice path, char *out, size_t *n)
             return v;
 
         struct slice s = slice_of(segment, (size_t)(w - segment));
-        if (!climb(&depth, s))
-            return PATH_CLIMBS;
+        v = climb(&depth, s);
+        if (v != PATH_GOOD)
+            return v;
         if (slice_eq(s, SLICE("."))) {
             w = segment - 1;
         } else if (slice_eq(s, SLICE(".."))) {
@@ -217,6 +219,7 @@ const char *path_verdict_text(enum path_verdict v)
     case PATH_BAD_ESCAPE: return "`%` without two hexadecimal digits in the path";
     case PATH_NUL: return "NUL in the path";
     case PATH_CLIMBS: return "path leads above its root";
+    case PATH_HIDES: return "path hides a `..` from some readers";
     }
     return "";
 }

@@ -1,7 +1,8 @@
 /* The normal form of a request's path, in which paths are compared and sent on: escapes of
  * unreserved characters decoded (RFC 3986 2.3), those that stay in upper case, dot segments
  * removed (5.2.4), slashes merged. An escaped slash is no separator, and stays escaped. What leads
- * above the root is refused, also where only some servers would read it so. Pure; called for every
+ * above the root is refused, and so is every `..` that only some servers would read as one: who may
+ * is decided by this form, and would be decided of another path than theirs. Pure; called for every
  * request. */
 #ifndef RPD_BASE_PATH_H
 #define RPD_BASE_PATH_H
@@ -13,6 +14,8 @@ enum path_verdict {
     PATH_BAD_ESCAPE, /* `%` without two hexadecimal digits */
     PATH_NUL,
     PATH_CLIMBS,     /* above its root */
+    PATH_HIDES,      /* a `..` that only some readers see: behind an escaped slash, a backslash, or
+                      * before parameters */
 };
 
 /* Finds where the path of a target ends: at its query, or its end. true: it is in its normal form.

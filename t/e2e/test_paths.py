@@ -105,6 +105,7 @@ def test_a_route_s_path_is_brought_into_the_same_form(up, target):
     ("/..%2fx", "leads above"), ("/..\\x", "leads above"), ("/%5c../x", "leads above"),
     ("/..;/x", "leads above"), ("/raw/../..", "leads above"),
     ("http://test/..//x", "leads above"),
+    ("/api/..%2fx", "hides a"), ("/api/..;/x", "hides a"), ("/raw/a\\..\\x", "hides a"),
     ("/%", "hexadecimal"), ("/api/%4", "hexadecimal"), ("/%zz?x", "hexadecimal"),
     ("/%00", "NUL"), ("/api/%00", "NUL"),
 ])
