@@ -179,6 +179,18 @@ static bool has_method(const struct conf_methods *list, struct slice method)
     return list->n == 0 || i < list->n;
 }
 
+/* A preflight asks for a request that is to come, of another method: a route that answers them is
+ * for those of its methods (Fetch, CORS-preflight fetch). */
+static bool is_for_preflight(const struct conf_route *r, const struct route_request *q)
+{
+    struct slice method;
+    size_t at = 0;
+
+    return r->cors_texts && q->field && slice_eq(q->method, SLICE("OPTIONS")) &&
+           q->field(q->from, SLICE("access-control-request-method"), &at, &method) &&
+           has_method(&r->method, method);
+}
+
 enum route_verdict rule_ask(struct rule *rule, const struct route_request *q,
                             struct regex_captures *captures,
                             const struct conf_condition **condition)
@@ -187,7 +199,7 @@ enum route_verdict rule_ask(struct rule *rule, const struct route_request *q,
     enum route_verdict v = ROUTE_TAKES;
 
     *condition = NULL;
-    if (!has_method(&r->method, q->method))
+    if (!has_method(&r->method, q->method) && !is_for_preflight(r, q))
         return ROUTE_METHOD;
     v = ask_all(rule, &r->header, ask_header, ROUTE_HEADER, q, condition);
     if (v == ROUTE_TAKES)

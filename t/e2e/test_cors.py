@@ -47,6 +47,14 @@ path = /down
 cors = https://app.test
 backend = down
 
+[route put]
+path = /put
+method = PUT
+cors = https://app.test
+cors_methods = PUT
+auth_request = down
+backend = pool
+
 [route none]
 path = /none
 backend = pool
@@ -124,6 +132,15 @@ def test_preflights_on_one_connection(up):
                 ("Origin", APP), ("Access-Control-Request-Method", "GET")])
             assert res.status == 204
         assert client.ask("/open").status == 200
+
+
+def test_a_preflight_is_for_the_route_of_what_it_asks_for(up):
+    res = preflight(up, "/put", APP)
+    assert (res.status, cors(res)["Allow-Methods"]) == (204, "PUT")
+    assert preflight(up, "/put", APP, "DELETE").status == 404
+    assert up.ask("/put", method="OPTIONS").status == 404
+    res = up.ask("/put", method="PUT", body=b"x", headers=[("Origin", APP)])
+    assert res.status in (502, 503) and cors(res)["Allow-Origin"] == APP
 
 
 def test_defaults_of_a_preflight(up):
