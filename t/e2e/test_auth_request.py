@@ -355,10 +355,10 @@ def test_a_kept_connection_that_died(stand):
 
 def test_a_client_that_leaves_frees_everything(stand):
     d, o, auth, _ = stand(Moody("hang"))
-    for _ in range(3):
+    for i in range(3):
         client = d.client()
         client.send(request_bytes("POST", body=b"x"))
-        auth.wait_requests(len(auth.requests) + 1)
+        auth.wait_requests(i + 1)
         client.reset()
     s = d.wait_stats(lambda s: s["backends"]["gate"]["active"] == 0
                      and s["routes"]["all"]["active"] == 0)
