@@ -572,8 +572,9 @@ size_t conf_route_nbackends(const struct conf_route *route);
 const struct conf_backend *conf_route_backend(const struct conf_route *route, size_t i);
 /* Nanoseconds from one request of such a rate to the next; 0: any rate. */
 uint64_t conf_rate_interval(struct conf_rate rate);
-/* Whether its key is only known once a request was let in. */
-bool conf_limit_is_after(const struct conf_limit *limit);
+/* Whether its key is only known once a request of the route was let in: a claim, or a field that
+ * auth_request may set. */
+bool conf_limit_is_after(const struct conf_route *route, const struct conf_limit *limit);
 
 /* The target a log setting names. */
 enum conf_log_target conf_log_target(const char *setting);

@@ -112,12 +112,25 @@ static bool is_of_access(enum var_id id)
                               slice_starts(names[id], SLICE("jwt_")));
 }
 
-bool conf_limit_is_after(const struct conf_limit *limit)
+static bool is_by_access(const struct conf_limit *limit)
 {
     for (size_t i = 0; i < limit->key.n; i++)
         if (is_of_access(limit->key.parts[i].var))
             return true;
     return false;
+}
+
+static bool is_by_field(const struct conf_limit *limit)
+{
+    for (size_t i = 0; i < limit->key.n; i++)
+        if (limit->key.parts[i].var == VAR_HEADER)
+            return true;
+    return false;
+}
+
+bool conf_limit_is_after(const struct conf_route *r, const struct conf_limit *limit)
+{
+    return is_by_access(limit) || (r->auth_request_header.n > 0 && is_by_field(limit));
 }
 
 /* ---- a route's limits ---- */
@@ -197,7 +210,7 @@ static void check_access_key(struct conf_builder *b, const struct conf_section *
 {
     const struct conf_route *r = s->target;
 
-    if (conf_limit_is_after(limit) && !(r->steps & KNOWN_STEPS))
+    if (is_by_access(limit) && !(r->steps & KNOWN_STEPS))
         conf_section_error(b, s, "limit", "the key of [limit %s], '%.*s', is known of who has "
                            "shown who he is, which this route does not ask for", limit->name,
                            SLICE_ARG(limit->key.source));

@@ -23,7 +23,7 @@ static uint32_t steps_of(const struct conf_route *r)
     if (r->canary)
         steps |= CONF_STEP_CANARY;
     for (size_t i = 0; i < r->limit.n; i++)
-        steps |= conf_limit_is_after(r->limit.v[i]) ? CONF_STEP_LIMIT_AFTER : CONF_STEP_LIMIT;
+        steps |= conf_limit_is_after(r, r->limit.v[i]) ? CONF_STEP_LIMIT_AFTER : CONF_STEP_LIMIT;
     return steps;
 }
 

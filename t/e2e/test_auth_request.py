@@ -48,6 +48,14 @@ def count(d, field, n, route="all"):
     d.wait_stats(lambda s: s["routes"][route][field] == n)
 
 
+def test_who_is_counted_is_who_the_server_says(stand):
+    d, o, _, _ = stand(Gate(headers=[("X-User", "alice")]), route=WHO + "\nlimit = each",
+                       more="[limit each]\nkey = $header_X_User\nrate = 1/h\nburst = 2\n")
+    forged = [d.ask(headers=[("X-User", f"u{n}")]).status for n in range(5)]
+    assert forged == [200, 200, 429, 429, 429]
+    assert {r.get("X-User") for r in o.requests} == {"alice"}
+
+
 # ---- yes ----
 
 def test_what_is_asked(stand):

@@ -59,7 +59,7 @@ START_TEST(what_is_not_said)
     ck_assert_uint_eq(l[0].status, 429);
     ck_assert_msg(l[1].rate.count == 0, "max_conns alone is no rate");
     ck_assert_uint_eq(l[2].rate.count, 5);
-    ck_assert(!conf_limit_is_after(&l[0]));
+    ck_assert(!conf_limit_is_after(&x.conf->routes[0], &l[0]));
     fixture_good(&x, BASE "[defaults limit]\nrate = 7/m\n[limit a]\nmax_conns = 3\n");
     ck_assert_uint_eq(x.conf->limits[0].rate.count, 7);
     fixture_end(&x);

@@ -20,7 +20,6 @@ static bool bind_one(struct limit *l, struct limits *limits, const struct conf_l
                   .max_holds = conf->max_conns },
         .stats = STATS_SLOT(segment, limit, conf->name, slot),
         .shared = STATS_SHARED(segment, limit, conf->name),
-        .is_after = conf_limit_is_after(conf),
     };
     return limits && l->stats && l->shared && limits_find(limits, conf, &l->table);
 }
@@ -120,7 +119,7 @@ static bool ask_all(const struct generation *g, const struct conf_route *route, 
     for (size_t i = 0; i < route->limit.n; i++) {
         const struct limit *l = &g->limits[route->limit.v[i]->index];
 
-        if (l->is_after != is_after)
+        if (conf_limit_is_after(route, l->conf) != is_after)
             continue;
         *verdict = ask(l, v, now_us, u);
         if (*verdict == LIMIT_TOO_FAST || *verdict == LIMIT_TOO_MANY)

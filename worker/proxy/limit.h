@@ -16,7 +16,6 @@ struct limit {
     struct limit_rule rule;
     struct stats_limit *stats;
     struct stats_limit_shared *shared;
-    bool is_after; /* CONF_STEP_LIMIT_AFTER */
 };
 
 /* What a request or session took; as many as its route has limits. */
