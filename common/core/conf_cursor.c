@@ -227,6 +227,20 @@ struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kin
     return NULL;
 }
 
+const void *conf_find_once(struct conf_cursor *c, enum conf_kind kind, struct slice name,
+                           const void *list, size_t n)
+{
+    const struct conf_section *s = conf_find_section(c, kind, name);
+
+    for (size_t i = 0; s && i < n; i++) {
+        if (memcmp((const char *)list + i * sizeof s->target, &s->target, sizeof s->target) == 0) {
+            conf_value_error(c, "'%.*s' is named twice", SLICE_ARG(name));
+            return NULL;
+        }
+    }
+    return s ? s->target : NULL;
+}
+
 struct slice conf_cut_word(struct slice *text)
 {
     struct slice rest = slice_trim(*text);

@@ -239,6 +239,10 @@ bool conf_parse_path(struct conf_cursor *c, struct slice *text);
 /* The section of that kind and name, or NULL, reported. */
 struct conf_section *conf_find_section(struct conf_cursor *c, enum conf_kind kind,
                                        struct slice name);
+/* What the section is about, unless it is among the n pointers of `list` already. NULL when
+ * reported. */
+const void *conf_find_once(struct conf_cursor *c, enum conf_kind kind, struct slice name,
+                           const void *list, size_t n);
 /* Room for one more of n elements. Arrays double; the first growth in a section copies, for the
  * array is the defaults' until then. */
 void *conf_grow(struct conf_cursor *c, const void *v, size_t n, size_t size);

@@ -138,22 +138,16 @@ bool conf_limit_is_after(const struct conf_route *r, const struct conf_limit *li
 static void parse_limit(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_limits *list = field;
-    struct conf_section *s = conf_find_section(c, CONF_KIND_limit, text);
+    const void *one = conf_find_once(c, CONF_KIND_limit, text, list->v, list->n);
 
-    if (!s)
+    if (!one)
         return;
-    for (size_t i = 0; i < list->n; i++) {
-        if (list->v[i] == s->target) {
-            conf_value_error(c, "'%.*s' is named twice", SLICE_ARG(text));
-            return;
-        }
-    }
     if (list->n == LIMITS_MAX) {
         conf_value_error(c, "more than %u limits of one route", LIMITS_MAX);
         return;
     }
     list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
-    list->v[list->n++] = s->target;
+    list->v[list->n++] = one;
 }
 
 static void print_limit(const void *field, size_t i, struct strbuf *out)

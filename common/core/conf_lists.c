@@ -92,18 +92,12 @@ LIST_TYPE(NETS, .name = "list of networks", .parse = parse_net, .count = count_N
 static void parse_listener(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_listeners *list = field;
-    struct conf_section *s = conf_find_section(c, CONF_KIND_listener, text);
+    const void *one = conf_find_once(c, CONF_KIND_listener, text, list->v, list->n);
 
-    if (!s)
+    if (!one)
         return;
-    for (size_t i = 0; i < list->n; i++) {
-        if (list->v[i] == s->target) {
-            conf_value_error(c, "'%.*s' is named twice", SLICE_ARG(text));
-            return;
-        }
-    }
     list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
-    list->v[list->n++] = s->target;
+    list->v[list->n++] = one;
 }
 
 static void print_listener(const void *field, size_t i, struct strbuf *out)

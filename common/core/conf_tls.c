@@ -114,18 +114,12 @@ TYPE(CERTIFICATE, .name = "certificate", .takes_empty = true, .parse = parse_cer
 static void parse_certificates(struct conf_cursor *c, struct slice text, void *field)
 {
     struct conf_certificates *list = field;
-    struct conf_section *s = conf_find_section(c, CONF_KIND_certificate, text);
+    const void *one = conf_find_once(c, CONF_KIND_certificate, text, list->v, list->n);
 
-    if (!s)
+    if (!one)
         return;
-    for (size_t i = 0; i < list->n; i++) {
-        if (list->v[i] == s->target) {
-            conf_value_error(c, "'%.*s' is named twice", SLICE_ARG(text));
-            return;
-        }
-    }
     list->v = conf_grow(c, list->v, list->n, sizeof *list->v);
-    list->v[list->n++] = s->target;
+    list->v[list->n++] = one;
 }
 
 static size_t count_certificates(const void *field)

@@ -118,6 +118,18 @@ def shared_rpd(shared_origin):
     yield from _daemons()
 
 
+@pytest.fixture(scope="module")
+def server(shared_origin):
+    """The origin behind `up`."""
+    return shared_origin()
+
+
+@pytest.fixture(scope="module")
+def up(request, shared_rpd, server):
+    """A daemon with its module's SITE, in which POOL is the address of `server`."""
+    return shared_rpd(request.module.SITE.replace("POOL", server.addr))
+
+
 @pytest.fixture
 def site():
     """Makes directories with a configuration that is not started: site(text, ...) -> Site."""

@@ -4,8 +4,6 @@ import json
 import socket
 import time
 
-import pytest
-
 from harness.util import wait_until
 
 SITE = """
@@ -60,16 +58,6 @@ backend = pool
 [backend pool]
 server = POOL
 """
-
-
-@pytest.fixture(scope="module")
-def server(shared_origin):
-    return shared_origin()
-
-
-@pytest.fixture(scope="module")
-def up(shared_rpd, server):
-    return shared_rpd(SITE.replace("POOL", server.addr))
 
 
 def faults(up, route):

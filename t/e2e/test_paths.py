@@ -38,16 +38,6 @@ server = POOL
 """
 
 
-@pytest.fixture(scope="module")
-def server(shared_origin):
-    return shared_origin()
-
-
-@pytest.fixture(scope="module")
-def up(shared_rpd, server):
-    return shared_rpd(SITE.replace("POOL", server.addr))
-
-
 @pytest.mark.parametrize("target, sent, route", [
     ("/", "/", None),
     ("/api/x?q=%7e/../y", "/api/x?q=%7e/../y", "api"),

@@ -72,16 +72,6 @@ server = POOL
 """
 
 
-@pytest.fixture(scope="module")
-def server(shared_origin):
-    return shared_origin()
-
-
-@pytest.fixture(scope="module")
-def up(shared_rpd, server):
-    return shared_rpd(SITE.replace("POOL", server.addr))
-
-
 def sent(up, server, target, headers=(), host="test", method="GET"):
     """The target that the server got."""
     before = len(server.requests)
