@@ -8,36 +8,6 @@
 
 /* ---- keys without TLS ---- */
 
-static const size_t listener_keys[] = {
-    offsetof(struct conf_listener, certificate),     offsetof(struct conf_listener, strict_sni),
-    offsetof(struct conf_listener, tls_min_version), offsetof(struct conf_listener, alpn),
-    offsetof(struct conf_listener, client_ca),       offsetof(struct conf_listener, client_verify),
-};
-static const size_t backend_keys[] = {
-    offsetof(struct conf_backend, tls_name),   offsetof(struct conf_backend, tls_ca),
-    offsetof(struct conf_backend, tls_verify), offsetof(struct conf_backend, tls_certificate),
-};
-
-static bool is_among(size_t offset, const size_t *keys, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (keys[i] == offset)
-            return true;
-    return false;
-}
-
-bool conf_setting_is_idle(const struct conf_setting *s, const void *section)
-{
-    const struct conf_listener *listener = section;
-    const struct conf_backend *backend = section;
-
-    if (s->kind == CONF_KIND_listener)
-        return !listener->tls && is_among(s->offset, listener_keys, COUNT(listener_keys));
-    if (s->kind == CONF_KIND_backend)
-        return !backend->tls && is_among(s->offset, backend_keys, COUNT(backend_keys));
-    return false;
-}
-
 /* Does the field hold what the table says? */
 static bool is_default(const struct conf_setting *s, const void *section)
 {
@@ -67,13 +37,20 @@ static bool is_said(const struct conf_builder *b, const struct conf_section *s, 
     return ((s->set | b->defaults_set[s->kind]) & conf_bit(s->kind, offset)) != 0;
 }
 
+/* Of the others that are idle their own files warn. */
+static bool is_of_tls(const struct conf_setting *s)
+{
+    return s->kind == CONF_KIND_listener || strncmp(s->key, "tls_", 4) == 0;
+}
+
 static void check_idle_keys(struct conf_builder *b, const struct conf_section *s)
 {
     for (size_t i = 0; i < conf_nsettings; i++) {
         const struct conf_setting *setting = &conf_settings[i];
 
         if (setting->kind == s->kind && is_own(s, setting->offset) &&
-            conf_setting_is_idle(setting, s->target) && !is_default(setting, s->target))
+            is_of_tls(setting) && conf_setting_is_idle(setting, s->target) &&
+            !is_default(setting, s->target))
             conf_section_error(b, s, setting->key, "has no effect without tls = on");
     }
 }

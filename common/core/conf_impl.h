@@ -120,7 +120,7 @@ enum conf_route_use {
 enum conf_route_use conf_route_use(const struct conf_route *r);
 /* `s` is a setting of routes. */
 bool conf_setting_is_of(const struct conf_setting *s, enum conf_route_use use);
-/* A setting of TLS in a listener or backend that has none. */
+/* A setting that another one of its section makes meaningless (conf_idle.c). */
 bool conf_setting_is_idle(const struct conf_setting *s, const void *section);
 
 /* The rows' types, in conf_values.c, conf_words.c, conf_lists.c, conf_tls.c, conf_templates.c and

@@ -46,8 +46,8 @@ static void print_setting(const struct conf_setting *s, const void *field, struc
 /* Others would be refused when this is read again. */
 static bool is_of_use(const struct conf_setting *s, const void *section)
 {
-    if (s->kind == CONF_KIND_route)
-        return conf_setting_is_of(s, conf_route_use(section));
+    if (s->kind == CONF_KIND_route && !conf_setting_is_of(s, conf_route_use(section)))
+        return false;
     return !conf_setting_is_idle(s, section);
 }
 

@@ -6,6 +6,7 @@ import re
 import signal
 
 from harness.applies import Running, config_head, other
+from harness.daemon import plain
 from harness.util import wait_until
 
 ONE = "[listener web]\nbind = @web@\n[route all]\nrespond = 200 one\n"
@@ -122,6 +123,13 @@ def test_config_says_where_it_is_from(rpd):
     assert head[0] == f"; generation 4, read from {path}"
     assert head[1].endswith(f": apply by uid {os.getuid()}")
     assert len(head) == 2
+
+
+def test_what_config_prints_says_nothing_meaningless(rpd, origin):
+    d = rpd(plain(origin(), route="limit = few") + "[limit few]\nmax_conns = 9\n")
+    printed = d.dir / "printed.ini"
+    printed.write_text(d.ctl("config", check=True).stdout)
+    assert d.ctl("config", "diff", printed, check=True).stdout == "nothing changes\n"
 
 
 def test_config_with_its_head_is_a_configuration(rpd):
