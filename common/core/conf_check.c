@@ -415,23 +415,10 @@ static void check_listener(struct checker *k, const struct conf_section *s)
 
 /* ---- backends ---- */
 
-/* What says how servers are checked, where they are not. */
 static void check_checks(struct checker *k, const struct conf_section *s)
 {
-    static const struct {
-        const char *key;
-        size_t offset;
-    } idle[] = {
-        { "check_interval", offsetof(struct conf_backend, check_interval_ms) },
-        { "check_timeout", offsetof(struct conf_backend, check_timeout_ms) },
-        { "rise", offsetof(struct conf_backend, rise) },
-        { "fall", offsetof(struct conf_backend, fall) },
-    };
     const struct conf_backend *backend = s->target;
 
-    for (size_t i = 0; i < sizeof idle / sizeof *idle && backend->check.how == CONF_CHECK_OFF; i++)
-        if (s->set & conf_bit(CONF_KIND_backend, idle[i].offset))
-            conf_section_warning(k->b, s, idle[i].key, "means nothing, for `check` is off");
     if (slice_eq(backend->check.method, SLICE("HEAD")) && backend->check.body.n > 0)
         conf_section_warning(k->b, s, "check", "an answer to HEAD has no body: every check will "
                              "fail");
@@ -561,6 +548,9 @@ void conf_check(struct conf_builder *b)
     check_kind(&k, CONF_KIND_canary, use_backends);
     check_kind(&k, CONF_KIND_listener, check_listener);
     check_kind(&k, CONF_KIND_backend, check_backend);
+    for (size_t i = 0; i < b->sections.n; i++)
+        if (conf_is_object(&b->sections.v[i]) && !b->sections.v[i].is_refused)
+            conf_check_idle(b, &b->sections.v[i]);
     conf_check_tls(b);
     conf_check_canaries(b);
     conf_check_limits(b);

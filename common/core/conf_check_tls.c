@@ -1,30 +1,10 @@
-/* What settings of TLS say together: keys that have no effect, clients and servers that cannot be
+/* What settings of TLS say together: clients and servers that cannot be
  * verified, protocols that are not spoken, certificates nobody uses. A step of conf_build. */
 #include <stdlib.h>
 #include <string.h>
 #include "common/core/conf_impl.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-/* ---- keys without TLS ---- */
-
-/* Does the field hold what the table says? */
-static bool is_default(const struct conf_setting *s, const void *section)
-{
-    const void *field = (const char *)section + s->offset;
-    size_t n = s->type->count ? s->type->count(field) : 1;
-    struct strbuf text;
-    bool is_same;
-
-    strbuf_init(&text);
-    for (size_t i = 0; i < n; i++) {
-        strbuf_adds(&text, i > 0 ? ", " : "");
-        s->type->print(field, i, &text);
-    }
-    is_same = slice_eq(strbuf_slice(&text), slice_str(s->def));
-    strbuf_fini(&text);
-    return is_same;
-}
 
 static bool is_own(const struct conf_section *s, size_t offset)
 {
@@ -35,24 +15,6 @@ static bool is_own(const struct conf_section *s, size_t offset)
 static bool is_said(const struct conf_builder *b, const struct conf_section *s, size_t offset)
 {
     return ((s->set | b->defaults_set[s->kind]) & conf_bit(s->kind, offset)) != 0;
-}
-
-/* Of the others that are idle their own files warn. */
-static bool is_of_tls(const struct conf_setting *s)
-{
-    return s->kind == CONF_KIND_listener || strncmp(s->key, "tls_", 4) == 0;
-}
-
-static void check_idle_keys(struct conf_builder *b, const struct conf_section *s)
-{
-    for (size_t i = 0; i < conf_nsettings; i++) {
-        const struct conf_setting *setting = &conf_settings[i];
-
-        if (setting->kind == s->kind && is_own(s, setting->offset) &&
-            is_of_tls(setting) && conf_setting_is_idle(setting, s->target) &&
-            !is_default(setting, s->target))
-            conf_section_error(b, s, setting->key, "has no effect without tls = on");
-    }
 }
 
 /* ---- listeners ---- */
@@ -79,8 +41,6 @@ static void check_listener(struct conf_builder *b, const struct conf_section *s)
         return; /* what it was to say is unknown */
     if (l->tls)
         check_clients(b, s, l);
-    else
-        check_idle_keys(b, s);
 }
 
 /* ---- protocols ---- */
@@ -154,10 +114,8 @@ static void check_backend(struct conf_builder *b, const struct conf_section *s)
 
     if (s->has_errors)
         return;
-    if (!backend->tls) {
-        check_idle_keys(b, s);
+    if (!backend->tls)
         return;
-    }
     if (backend->tls_verify && !*backend->tls_name)
         check_server_names(b, backend);
     if (backend->tls_verify)

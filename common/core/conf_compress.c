@@ -93,24 +93,10 @@ COUNT_OF(MEDIA_TYPES)
 LIST_TYPE(MEDIA_TYPES, .name = "list of media types", .parse = parse_media_type,
           .count = count_MEDIA_TYPES, .print = print_media_type);
 
-/* Keys that only `compress` makes use of. */
 void conf_check_compress(struct conf_builder *b, const struct conf_section *s)
 {
-    static const struct {
-        const char *key;
-        size_t offset;
-    } keys[] = {
-        { "compress_types", offsetof(struct conf_route, compress_types) },
-        { "compress_min", offsetof(struct conf_route, compress_min) },
-        { "compress_level", offsetof(struct conf_route, compress_level) },
-    };
     const struct conf_route *r = s->target;
 
-    if (s->has_errors)
-        return;
-    for (size_t i = 0; r->compress.n == 0 && i < CONF_NWORDS(keys); i++)
-        if (s->set & conf_bit(CONF_KIND_route, keys[i].offset))
-            conf_section_warning(b, s, keys[i].key, "means nothing, for `compress` is off");
-    if (r->compress.n > 0 && r->compress_types.n == 0)
+    if (!s->has_errors && r->compress.n > 0 && r->compress_types.n == 0)
         conf_section_warning(b, s, "compress_types", "no type is left for `compress`");
 }

@@ -287,21 +287,8 @@ static void check_credentials(struct conf_builder *b, const struct conf_section 
 
 void conf_check_cors(struct conf_builder *b, const struct conf_section *s)
 {
-    static const struct {
-        const char *key;
-        size_t offset;
-    } idle[] = {
-        { "cors_methods", offsetof(struct conf_route, cors_methods) },
-        { "cors_headers", offsetof(struct conf_route, cors_headers) },
-        { "cors_expose", offsetof(struct conf_route, cors_expose) },
-        { "cors_credentials", offsetof(struct conf_route, cors_credentials) },
-        { "cors_max_age", offsetof(struct conf_route, cors_max_age_ms) },
-    };
     const struct conf_route *r = s->target;
 
     if (r->cors.n > 0 && r->cors_credentials)
         check_credentials(b, s, r);
-    for (size_t i = 0; r->cors.n == 0 && !s->has_errors && i < sizeof idle / sizeof *idle; i++)
-        if (s->set & conf_bit(CONF_KIND_route, idle[i].offset))
-            conf_section_warning(b, s, idle[i].key, "means nothing, for there is no `cors`");
 }

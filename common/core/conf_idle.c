@@ -1,5 +1,5 @@
-/* Settings that have no effect where another one says off: `rpctl config` leaves them out, for they
- * would be warned of, or refused, when it is read again. */
+/* Settings that have no effect where another one says off: they are warned of, or refused, and
+ * `rpctl config` leaves them out, so that what it prints can be read again. */
 #include "common/core/conf_impl.h"
 
 #define ROUTE(field) { CONF_KIND_route, offsetof(struct conf_route, field) }
@@ -30,6 +30,7 @@ static const struct key tls_keys[] = {
     BACKEND(tls_verify),
     BACKEND(tls_certificate),
 };
+static const struct key rate_keys[] = { { CONF_KIND_limit, offsetof(struct conf_limit, burst) } };
 static const struct key check_keys[] = {
     BACKEND(check_interval_ms),
     BACKEND(check_timeout_ms),
@@ -37,38 +38,113 @@ static const struct key check_keys[] = {
     BACKEND(fall),
 };
 
-static bool is_among(const struct conf_setting *s, const struct key *keys, size_t n)
+/* ---- what says off ---- */
+
+static bool has_no_front_tls(const void *section)
 {
-    for (size_t i = 0; i < n; i++)
-        if (keys[i].kind == s->kind && keys[i].offset == s->offset)
+    return !((const struct conf_listener *)section)->tls;
+}
+
+static bool has_no_cors(const void *section)
+{
+    return ((const struct conf_route *)section)->cors.n == 0;
+}
+
+static bool has_no_compress(const void *section)
+{
+    return ((const struct conf_route *)section)->compress.n == 0;
+}
+
+static bool has_no_back_tls(const void *section)
+{
+    return !((const struct conf_backend *)section)->tls;
+}
+
+static bool has_no_check(const void *section)
+{
+    return ((const struct conf_backend *)section)->check.how == CONF_CHECK_OFF;
+}
+
+static bool has_no_rate(const void *section)
+{
+    return ((const struct conf_limit *)section)->rate.count == 0;
+}
+
+#define WITHOUT_TLS "has no effect without tls = on"
+#define KEYS(keys) keys, sizeof(keys) / sizeof *(keys)
+
+static const struct idle {
+    const struct key *keys;
+    size_t n;
+    bool (*is_off)(const void *section);
+    const char *why;
+    bool is_error;   /* unless the value is the default */
+    bool is_certain; /* even if some value of the section was refused: maybe the one that says on */
+} idles[] = {
+    { KEYS(listener_keys), has_no_front_tls, WITHOUT_TLS, true, false },
+    { KEYS(tls_keys), has_no_back_tls, WITHOUT_TLS, true, false },
+    { KEYS(check_keys), has_no_check, "means nothing, for `check` is off", false, true },
+    { KEYS(cors_keys), has_no_cors, "means nothing, for there is no `cors`", false, false },
+    { KEYS(compress_keys), has_no_compress, "means nothing, for `compress` is off", false, false },
+    { KEYS(rate_keys), has_no_rate, "means nothing, for `rate` is off", false, true },
+};
+
+/* ---- the questions ---- */
+
+static bool is_among(const struct conf_setting *s, const struct idle *idle)
+{
+    for (size_t i = 0; i < idle->n; i++)
+        if (idle->keys[i].kind == s->kind && idle->keys[i].offset == s->offset)
             return true;
     return false;
 }
-#define IS_AMONG(s, keys) is_among(s, keys, sizeof(keys) / sizeof *(keys))
+
+/* NULL: the setting has an effect. */
+static const struct idle *find(const struct conf_setting *s, const void *section)
+{
+    for (size_t i = 0; i < sizeof idles / sizeof *idles; i++)
+        if (is_among(s, &idles[i]))
+            return idles[i].is_off(section) ? &idles[i] : NULL;
+    return NULL;
+}
 
 bool conf_setting_is_idle(const struct conf_setting *s, const void *section)
 {
-    const struct conf_listener *listener = section;
-    const struct conf_backend *backend = section;
-    const struct conf_route *route = section;
-    const struct conf_limit *limit = section;
+    return find(s, section) != NULL;
+}
 
-    switch (s->kind) {
-    case CONF_KIND_listener:
-        return !listener->tls && IS_AMONG(s, listener_keys);
-    case CONF_KIND_route:
-        return (route->cors.n == 0 && IS_AMONG(s, cors_keys)) ||
-               (route->compress.n == 0 && IS_AMONG(s, compress_keys));
-    case CONF_KIND_backend:
-        return (!backend->tls && IS_AMONG(s, tls_keys)) ||
-               (backend->check.how == CONF_CHECK_OFF && IS_AMONG(s, check_keys));
-    case CONF_KIND_limit:
-        return limit->rate.count == 0 && s->offset == offsetof(struct conf_limit, burst);
-    case CONF_KIND_global:
-    case CONF_KIND_certificate:
-    case CONF_KIND_canary:
-    case CONF_KIND_COUNT:
-        break;
+/* Does the field hold what the table says? */
+static bool is_default(const struct conf_setting *s, const void *section)
+{
+    const void *field = (const char *)section + s->offset;
+    size_t n = s->type->count ? s->type->count(field) : 1;
+    struct strbuf text;
+    bool is_same;
+
+    strbuf_init(&text);
+    for (size_t i = 0; i < n; i++) {
+        strbuf_adds(&text, i > 0 ? ", " : "");
+        s->type->print(field, i, &text);
     }
-    return false;
+    is_same = slice_eq(strbuf_slice(&text), slice_str(s->def));
+    strbuf_fini(&text);
+    return is_same;
+}
+
+void conf_check_idle(struct conf_builder *b, const struct conf_section *s)
+{
+    for (size_t i = 0; i < conf_nsettings; i++) {
+        const struct conf_setting *setting = &conf_settings[i];
+        const struct idle *idle;
+
+        if (setting->kind != s->kind || !(s->set & (uint64_t)1 << setting->bit))
+            continue;
+        idle = find(setting, s->target);
+        if (!idle || (s->has_errors && !idle->is_certain))
+            continue;
+        if (!idle->is_error)
+            conf_section_warning(b, s, setting->key, "%s", idle->why);
+        else if (!is_default(setting, s->target))
+            conf_section_error(b, s, setting->key, "%s", idle->why);
+    }
 }

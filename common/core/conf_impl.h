@@ -297,6 +297,8 @@ void conf_check_rewrite(struct conf_builder *b, const struct conf_section *s);
 void conf_check_redirect(struct conf_builder *b, const struct conf_section *s);
 void conf_check_jwt(struct conf_builder *b, const struct conf_section *s);
 void conf_check_compress(struct conf_builder *b, const struct conf_section *s);
+/* Settings of an object that another one of it makes meaningless (conf_idle.c). */
+void conf_check_idle(struct conf_builder *b, const struct conf_section *s);
 /* The same about cors and what belongs to it; and the texts of what its answers say. */
 void conf_check_cors(struct conf_builder *b, const struct conf_section *s);
 void conf_settle_cors(struct conf_builder *b);

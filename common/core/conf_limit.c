@@ -235,8 +235,6 @@ static void check_limit(struct conf_builder *b, const struct conf_section *s)
 
     if (limit->rate.count == 0 && limit->max_conns == 0 && !s->has_errors)
         conf_section_error(b, s, NULL, "limits nothing: it needs a rate or max_conns");
-    if (limit->rate.count == 0 && is_said(s, offsetof(struct conf_limit, burst)))
-        conf_section_warning(b, s, "burst", "means nothing, for `rate` is off");
     check_use(b, s);
 }
 
