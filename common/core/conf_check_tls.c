@@ -1,7 +1,6 @@
 /* What settings of TLS say together: clients and servers that cannot be
  * verified, protocols that are not spoken, certificates nobody uses. A step of conf_build. */
 #include <stdlib.h>
-#include <string.h>
 #include "common/core/conf_impl.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
